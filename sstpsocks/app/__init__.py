@@ -1,0 +1,1 @@
+"""The program: configuration, credentials, messages and the command line."""

@@ -1,0 +1,1 @@
+"""Names resolved inside the tunnel through dnspython over our own sockets."""

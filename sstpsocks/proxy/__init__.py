@@ -1,0 +1,1 @@
+"""Front ends for local programs: dialling by name, SOCKS, relaying."""
