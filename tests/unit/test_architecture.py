@@ -24,7 +24,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "proxy": {"errors", "base", "net", "tunnel", "dns"},
     "library": {"errors", "base", "net", "tunnel", "dns", "proxy"},
     "demo": {"errors", "base", "sstp", "ppp", "net", "link", "tunnel", "dns", "proxy", "library"},
-    "app": {"errors", "_version", "base", "sstp", "ppp", "net", "link", "tunnel", "dns", "proxy", "library", "demo"},
+    "app": {
+        "errors",
+        "_version",
+        "base",
+        "sstp",
+        "ppp",
+        "net",
+        "link",
+        "tunnel",
+        "dns",
+        "proxy",
+        "library",
+        "demo",
+    },
     "__main__": {"errors", "app", "_version"},
     "__init__": {"errors", "library", "_version"},
 }
@@ -72,7 +85,9 @@ def test_imports_go_down(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in MODULES if room_of(path) in SANS_IO], ids=lambda path: str(path.relative_to(PACKAGE))
+    "path",
+    [path for path in MODULES if room_of(path) in SANS_IO],
+    ids=lambda path: str(path.relative_to(PACKAGE)),
 )
 def test_lower_floors_do_no_io(path: Path) -> None:
     for line, name in imported_names(path):
@@ -81,5 +96,9 @@ def test_lower_floors_do_no_io(path: Path) -> None:
 
 
 def test_only_adapters_import_dpkt() -> None:
-    users = {str(path.relative_to(PACKAGE)) for path in MODULES if any(n.split(".")[0] == "dpkt" for _, n in imported_names(path))}
+    users = {
+        str(path.relative_to(PACKAGE))
+        for path in MODULES
+        if any(n.split(".")[0] == "dpkt" for _, n in imported_names(path))
+    }
     assert users <= {"tunnel/taps.py", "net/dpkt_adapter.py"}, users

@@ -1,0 +1,131 @@
+"""What the floors above see of a tunnel: a network one can open connections in."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Protocol
+
+import trio
+
+IPAddress = IPv4Address | IPv6Address
+SocketAddress = tuple[IPAddress, int]
+"""An address and a port."""
+
+
+class TunnelStream(trio.abc.HalfCloseableStream):
+    """A TCP connection inside the tunnel.
+
+    Besides trio's interface it has a non-blocking half for relays, which move data inside the driver's own
+    turn instead of waking a task for every batch (docs/architecture.md, "The driver loop").
+    """
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def local_address(self) -> SocketAddress:
+        """Our address and port in the tunnel."""
+
+    @property
+    @abstractmethod
+    def remote_address(self) -> SocketAddress:
+        """The target's address and port."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Send a reset and forget the connection at once."""
+
+    @abstractmethod
+    def set_readable_callback(self, callback: Callable[[], None] | None) -> None:
+        """Call ``callback`` from the driver's turn whenever data, the end of the stream or an error arrived.
+
+        It must neither block nor raise.
+        """
+
+    @abstractmethod
+    def readable_pieces(self) -> list[memoryview]:
+        """Return what has arrived in order and was not consumed yet, without copying."""
+
+    @abstractmethod
+    def consume(self, count: int) -> None:
+        """Drop ``count`` bytes from the front of the readable data and open the window accordingly."""
+
+    @property
+    @abstractmethod
+    def at_eof(self) -> bool:
+        """Whether the peer has ended its direction and everything before that was consumed."""
+
+    @property
+    @abstractmethod
+    def failure(self) -> Exception | None:
+        """Why the connection ended abnormally, None while it did not."""
+
+    @abstractmethod
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """Queue as much of ``data`` as there is room for and return how many bytes that was, 0 when full."""
+
+
+class TunnelDatagrams(Protocol):
+    """A UDP socket inside the tunnel, connected to one peer."""
+
+    async def send(self, payload: bytes) -> None:
+        """Send one datagram. Raises trio.ClosedResourceError after close(), TunnelDown without a tunnel."""
+        ...
+
+    async def receive(self) -> bytes:
+        """Return the payload of the next datagram.
+
+        Raises HostUnreachable, NetworkUnreachable or ConnectionRefused when ICMP says so, TunnelDown when the tunnel
+        went away.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close it; pending receives raise trio.ClosedResourceError."""
+        ...
+
+    @property
+    def local_address(self) -> SocketAddress:
+        """Our address and port in the tunnel."""
+        ...
+
+    @property
+    def remote_address(self) -> SocketAddress:
+        """The peer's address and port."""
+        ...
+
+
+class Network(Protocol):
+    """A tunnel that may be up or down."""
+
+    @property
+    def up(self) -> bool:
+        """Whether it carries traffic now."""
+        ...
+
+    @property
+    def local_addresses(self) -> tuple[IPAddress, ...]:
+        """Our addresses in the tunnel; empty while it is down."""
+        ...
+
+    @property
+    def dns_servers(self) -> tuple[IPAddress, ...]:
+        """The name servers that IPCP gave, in order; empty while it is down or when it gave none."""
+        ...
+
+    async def connect_tcp(self, address: IPAddress, port: int) -> TunnelStream:
+        """Open a TCP connection to an address.
+
+        Raises a DialError: TunnelDown, NetworkUnreachable, HostUnreachable, ConnectionRefused, ConnectTimedOut or
+        TooManyConnections.
+        """
+        ...
+
+    def open_udp(self, address: IPAddress, port: int) -> TunnelDatagrams:
+        """Open a UDP socket with a random local port, connected to one peer.
+
+        Raises TunnelDown or NetworkUnreachable.
+        """
+        ...

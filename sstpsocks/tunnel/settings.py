@@ -1,0 +1,97 @@
+"""Everything that one tunnel needs to know, checked and immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+from ..ppp.auth import AuthMethod, Credentials
+
+DEFAULT_PORT = 443
+DEFAULT_MTU = 1400  # Windows' default; larger inner packets may not survive the network behind the server
+MIN_MTU = 576  # RFC 791: every host accepts datagrams of 576 octets
+MAX_MTU = 4087  # MS-SSTP 3.1.5.2: 4095 less 4 of SSTP header and 4 of PPP header
+
+
+class CredentialReason(Enum):
+    """Why credentials are wanted: a source that can ask (prompt, command) asks afresh each time."""
+
+    LOGIN = "login"
+    """A log-in: the first of a connect, or of a reconnect."""
+    RETRY = "retry"
+    """The server refused the last ones and allows another try (R=1, RFC 2759 section 6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRequest:
+    """What a credential source is told."""
+
+    reason: CredentialReason
+    username: str
+    """The user name that was configured; may be empty."""
+    server: str
+    """The server as "host:port", for prompts."""
+    message: str = ""
+    """The server's own text about the last refusal; show it, do not trust it."""
+
+
+CredentialSource = Callable[[CredentialRequest], Awaitable[Credentials]]
+"""Returns credentials, or raises ConfigError or AuthenticationFailed when there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long each step may take, in seconds."""
+
+    connect: float = 15.0
+    """Resolving the server's name and TCP."""
+    tls: float = 15.0
+    http: float = 60.0
+    lcp: float = 30.0
+    authentication: float = 60.0
+    addresses: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustSettings:
+    """Which certificate is accepted."""
+
+    server_name: str
+    """The DNS name or IP address that the certificate must hold; also what SNI carries (names only)."""
+    ca_file: str | None = None
+    """PEM file with the only roots to trust; None: the system's."""
+    pins: tuple[bytes, ...] = ()
+    """SHA-256 digests (32 bytes each) of the leaf certificate or of its public key (SPKI). When given, one must
+    match, and a match replaces the checks of chain and name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TunnelSettings:
+    """One server and how to log in to it."""
+
+    host: str
+    """Name or address of the server as the user gave it; goes into the Host header."""
+    port: int = DEFAULT_PORT
+    connect_to: tuple[str, int] | None = None
+    """Connect to this address and port instead; names and checks stay those of ``host``."""
+    trust: TrustSettings
+    username: str = ""
+    credentials: CredentialSource
+    methods: tuple[AuthMethod, ...] = (AuthMethod.MSCHAPV2,)
+    """What may be used to log in, most wanted first."""
+    mtu: int = DEFAULT_MTU
+    """Largest IP packet we send, 576 to 4087 octets."""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    hello_interval: float = 20.0
+    """Seconds of silence before an echo request; the same again without any packet means the path is dead."""
+    reconnect: Literal["auto", "never"] = "auto"
+    pcap_file: str | None = None
+    """Where to write the inner IP packets as pcapng; None: nowhere."""
+
+    @property
+    def server(self) -> str:
+        """The server as "host:port" for messages."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"

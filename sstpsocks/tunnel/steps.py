@@ -1,0 +1,38 @@
+"""The steps of setting up a tunnel, as a person is shown them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Step(Enum):
+    """One step on the way up, in order. The value is what messages call it."""
+
+    RESOLVE = "resolve"
+    TCP = "TCP"
+    TLS = "TLS"
+    HTTP = "HTTP"
+    SSTP = "SSTP"
+    LCP = "LCP"
+    AUTHENTICATION = "authentication"
+    ADDRESSES = "addresses"
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """Something a person watching the connect may want to see."""
+
+    step: Step
+    done: bool
+    """False: the step begins. True: it succeeded."""
+    text: str
+    """What happens or what came of it; one line without secrets."""
+
+
+StepObserver = Callable[[StepReport], None]
+
+
+def ignore_steps(_report: StepReport) -> None:
+    """Observe nothing."""
