@@ -1,0 +1,38 @@
+"""What can be set about TCP. Seconds and octets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpConfig:
+    """Limits and times of every connection of one host; the defaults are meant to be right."""
+
+    connect_timeout: float = 30.0
+    """From open_active() to ESTABLISHED; a connection that takes longer fails with ConnectTimedOut."""
+    user_timeout: float = 120.0
+    """How long sent data may go without any acknowledgement before the connection is given up (R2 of RFC 9293 section
+    3.8.3: "SHOULD correspond to at least 100 seconds")."""
+    receive_buffer_initial: int = 256 * 1024
+    """In-order octets a new connection holds for its reader: what it offers as its window."""
+    receive_buffer_maximum: int = 6 * 1024 * 1024
+    """What the receive buffer grows to while the reader keeps up; decides the window scale (RFC 7323)."""
+    send_buffer_initial: int = 256 * 1024
+    """Octets that send() accepts ahead of the peer's acknowledgements on a new connection."""
+    send_buffer_maximum: int = 4 * 1024 * 1024
+    """What the send buffer grows to with the congestion window."""
+    initial_rto: float = 1.0
+    """RFC 6298 (2.1)."""
+    min_rto: float = 0.2
+    """RFC 6298 (2.4) says 1 s; 0.2 s is what kernels have used for decades and the delayed ACKs of today allow."""
+    max_rto: float = 60.0
+    """RFC 6298 (2.5): "MAY be placed on RTO provided it is at least 60 seconds"."""
+    delayed_ack: float = 0.04
+    """RFC 9293 section 3.8.6.3 (MUST-40): less than 0.5 s. Kernels use 40 ms, below every peer's minimal RTO."""
+    msl: float = 30.0
+    """Maximum segment lifetime: TIME-WAIT lasts twice that. RFC 9293 says 2 minutes; 30 s is what kernels use."""
+    fin_wait_2_timeout: float = 60.0
+    """How long a connection whose owner is gone waits for the peer's FIN."""
+    maximum_held_segments: int = 4096
+    """Bound on out-of-order pieces of one connection; their octets are bounded by the window."""
