@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address
 from typing import Protocol
 
 from ..counters import NetCounters
@@ -76,7 +75,8 @@ class TcpHost(Protocol):
 
     def forget(self, flow: TcpFlow) -> None:
         """Deliver nothing more and drop the deadline. Output that was marked is still asked for once: it may hold
-        the last RST."""
+        the last RST.
+        """
         ...
 
     def mark_dirty(self, flow: Flow) -> None:
