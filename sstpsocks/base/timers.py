@@ -7,10 +7,9 @@ costs one dictionary write; the heap learns of it when the old entry comes to th
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-Key = TypeVar("Key", bound=Hashable)
+Key = TypeVar("Key")
 
 _SLACK = 64
 """Dead heap entries that are tolerated on top of one per live deadline before the heap is rebuilt."""
