@@ -1,0 +1,303 @@
+"""From flags, environment and configuration file to checked settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..errors import ConfigError
+from ..ppp.auth import AuthMethod
+from ..tunnel.settings import DEFAULT_MTU, DEFAULT_PORT, Timeouts, TrustSettings, TunnelSettings
+from . import values
+from .configfile import FILE_NAME, ConfigFile, config_folder, load
+from .credentials import (
+    CommandPassword,
+    FilePassword,
+    FixedPassword,
+    PasswordSource,
+    PromptPassword,
+    first_line_of,
+)
+from .layers import (
+    Layers,
+    Setting,
+    environment_layer,
+    file_layers,
+    flag_layer,
+    misspelt_variables,
+    parse_setting,
+)
+from .options import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
+
+MAX_SOCKS_FIELD = 255  # RFC 1929 section 2: lengths are one octet, 1 to 255
+
+NO_PASSWORD_HINT = "Give it with --password-file FILE, with --password-command CMD or in SSTPSOCKS_PASSWORD"  # noqa: S105 - a hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenSettings:
+    """Where and to whom SOCKS5 is offered."""
+
+    host: str
+    port: int
+    """0: any free one."""
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
+    """User name and password that local programs must give (RFC 1929), None for none."""
+    max_connections: int = DEFAULT_MAX_CONNECTIONS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSettings:
+    """What is said, and where."""
+
+    verbosity: int = 0
+    """-1 quiet, 0 normal, 1 and 2 more and more."""
+    log_format: str | None = None
+    """None: steps for a person on a terminal, else text lines."""
+    ready_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Everything that ``sstpsocks connect`` needs to know."""
+
+    tunnel: TunnelSettings
+    password: PasswordSource
+    """The source behind ``tunnel.credentials``."""
+    listen: ListenSettings
+    output: OutputSettings
+    warnings: tuple[str, ...] = ()
+
+
+def load_configuration(
+    arguments: Mapping[str, object], environ: Mapping[str, str] | None = None, *, has_terminal: bool | None = None
+) -> Configuration:
+    """Merge the attributes of argparse's result, the environment and the configuration file.
+
+    ``has_terminal`` says whether somebody can be asked for a password. Raises ConfigError.
+    """
+    environ = os.environ if environ is None else environ
+    if has_terminal is None:
+        has_terminal = sys.stdin is not None and sys.stdin.isatty()
+    flags, variables = flag_layer(arguments), environment_layer(environ)
+    file = _config_file(Layers((flags, variables)), environ)
+    layers = Layers((flags, variables, *(file_layers(file) if file else ())))
+    warnings = misspelt_variables(environ)
+    tunnel, password = _tunnel(layers, has_terminal)
+    return Configuration(
+        tunnel=tunnel,
+        password=password,
+        listen=_listen(layers),
+        output=_output(layers),
+        warnings=tuple(warnings + password.warnings()),
+    )
+
+
+def verbosity_of(arguments: Mapping[str, object], environ: Mapping[str, str]) -> int:
+    """Return how much to say as far as flags and environment tell, for errors of the configuration itself."""
+    try:
+        return _output(Layers((flag_layer(arguments), environment_layer(environ)))).verbosity
+    except ConfigError:
+        return 0
+
+
+def _config_file(layers: Layers, environ: Mapping[str, str]) -> ConfigFile | None:
+    profile = layers.text("profile")
+    given = layers.text("config")
+    if given is not None:
+        return load(Path(given), profile)
+    folder = config_folder(environ)
+    path = folder / FILE_NAME if folder else None
+    if path is not None and path.exists():
+        return load(path, profile)
+    if profile is not None:
+        where = f"there is no configuration file {path}" if path else "there is no folder for a configuration file"
+        raise ConfigError(f'cannot use profile "{profile}": {where}', hint="Name one with --config FILE")
+    return None
+
+
+def _tunnel(layers: Layers, has_terminal: bool) -> tuple[TunnelSettings, PasswordSource]:
+    server = _server(layers)
+    username = _username(layers)
+    password = _password(layers, has_terminal)
+    port = server.port or DEFAULT_PORT
+    connect_to = layers.parsed("connect_to", values.parse_connect_to)
+    server_name = layers.parsed("server_name", values.ascii_host)
+    limits = Timeouts()
+    settings = TunnelSettings(
+        host=server.host,
+        port=port,
+        connect_to=None if connect_to is None else (connect_to[0], connect_to[1] or port),
+        # A zone (fe80::1%eth0) belongs to this machine and is in no certificate.
+        trust=TrustSettings(
+            server_name=server_name or server.host.partition("%")[0],
+            ca_file=_ca_file(layers),
+            pins=_pins(layers),
+        ),
+        username=username,
+        credentials=password,
+        methods=_methods(layers),
+        mtu=layers.integer("mtu", DEFAULT_MTU),
+        timeouts=Timeouts(
+            connect=layers.seconds("connect_timeout", limits.connect),
+            tls=layers.seconds("tls_timeout", limits.tls),
+            http=layers.seconds("http_timeout", limits.http),
+            lcp=layers.seconds("lcp_timeout", limits.lcp),
+            authentication=layers.seconds("auth_timeout", limits.authentication),
+            addresses=layers.seconds("address_timeout", limits.addresses),
+        ),
+        reconnect=_reconnect(layers),
+        pcap_file=layers.text("pcap"),
+    )
+    return settings, password
+
+
+def _reconnect(layers: Layers) -> Literal["auto", "never"]:
+    return "never" if layers.text("reconnect") == "never" else "auto"
+
+
+def _parse_server(setting: Setting) -> values.Server:
+    try:
+        return parse_setting(setting, values.parse_server)
+    except ConfigError as error:
+        if isinstance(error.__context__, values.PasswordInServer):
+            raise setting.error(
+                "a password in the server's address is refused, because process lists, shell history and logs show it",
+                hint=NO_PASSWORD_HINT,
+            ) from None
+        raise
+
+
+def _server(layers: Layers) -> values.Server:
+    setting = layers.find("server")
+    if setting is None:
+        raise ConfigError(
+            "no server was given",
+            hint="Name it: sstpsocks vpn.example.org, or SSTPSOCKS_SERVER, or server in the configuration file; "
+            "without one at hand try: sstpsocks demo",
+        )
+    return _parse_server(setting)
+
+
+def _username(layers: Layers) -> str:
+    """Return the user of the strongest source that gives one, as "user" or inside the server's address."""
+    for layer in layers.all:
+        user = layer.get("user")
+        server = layer.get("server")
+        inside = _parse_server(server).username if server else None
+        if user is not None and inside is not None and user.value != inside:
+            raise user.error("the server's address names another user")
+        name = str(user.value) if user is not None else inside
+        if name:
+            origin = user or server
+            if origin is not None and not name.isprintable():
+                raise origin.error("the user name holds control characters")
+            return name
+    raise ConfigError(
+        "no user name was given", hint="Give it with --user NAME, in SSTPSOCKS_USER or as user in the file"
+    )
+
+
+def _password(layers: Layers, has_terminal: bool) -> PasswordSource:
+    setting = layers.first_of("password", "password_file", "password_command")
+    if setting is None:
+        if not has_terminal:
+            raise ConfigError("there is no password, and no terminal to ask for one", hint=NO_PASSWORD_HINT)
+        return PromptPassword()
+    text = str(setting.value)
+    if not text:
+        raise setting.error("it is empty")
+    match setting.option.key:
+        case "password_file":
+            first_line_of(text, setting.origin)  # a missing file is an error of the configuration, told at once
+            return FilePassword(text)
+        case "password_command":
+            return CommandPassword(text)
+        case _:
+            return FixedPassword(text, setting.origin)
+
+
+def _ca_file(layers: Layers) -> str | None:
+    setting = layers.find("ca_file")
+    if setting is None:
+        return None
+    path = str(setting.value)
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        raise setting.error(f"cannot read {path}: {error.strerror}") from None
+    if b"-----BEGIN " not in content:
+        raise setting.error(f"{path} holds no certificate in PEM form")
+    return path
+
+
+def _pins(layers: Layers) -> tuple[bytes, ...]:
+    setting = layers.find("pin_sha256")
+    if setting is None or not isinstance(setting.value, tuple):
+        return ()
+    try:
+        return tuple(values.parse_pin(item) for item in setting.value)
+    except ValueError as error:
+        raise setting.error(str(error)) from None
+
+
+def _methods(layers: Layers) -> tuple[AuthMethod, ...]:
+    setting = layers.find("auth")
+    if setting is None or not isinstance(setting.value, tuple):
+        return (AuthMethod.MSCHAPV2,)
+    try:
+        return values.parse_methods(setting.value)
+    except ValueError as error:
+        raise setting.error(str(error)) from None
+
+
+def _listen(layers: Layers) -> ListenSettings:
+    where = layers.parsed("listen", values.parse_listen)
+    host, port = where if where is not None else values.parse_listen(DEFAULT_LISTEN)
+    credentials = _socks_credentials(layers)
+    if not (values.is_loopback(host) or credentials or layers.switch("allow_remote")):
+        raise ConfigError(
+            f"listening on {host} would let other machines into the private network without a password",
+            hint="Listen on 127.0.0.1, or ask for credentials with --socks-user and --socks-password-file, "
+            "or say --allow-remote",
+        )
+    return ListenSettings(
+        host=host,
+        port=port,
+        credentials=credentials,
+        max_connections=layers.integer("max_connections", DEFAULT_MAX_CONNECTIONS),
+    )
+
+
+def _socks_credentials(layers: Layers) -> tuple[str, str] | None:
+    user, file = layers.find("socks_user"), layers.find("socks_password_file")
+    if user is None and file is None:
+        return None
+    if user is None or file is None:
+        raise ConfigError("credentials for the local port need both: --socks-user and --socks-password-file")
+    name = str(user.value)
+    password = first_line_of(str(file.value), file.origin)
+    for setting, text in ((user, name), (file, password)):
+        if not 1 <= len(text.encode()) <= MAX_SOCKS_FIELD:
+            raise setting.error(f"SOCKS5 takes 1 to {MAX_SOCKS_FIELD} octets (RFC 1929)")
+    return name, password
+
+
+def _output(layers: Layers) -> OutputSettings:
+    loudness = layers.first_of("verbose", "quiet")
+    verbosity = 0
+    if loudness is not None:
+        verbosity = min(2, int(loudness.value)) if isinstance(loudness.value, int) else 0
+        if loudness.option.key == "quiet":
+            verbosity = -1 if loudness.value else 0
+    ready_file = layers.text("ready_file")
+    return OutputSettings(
+        verbosity=verbosity,
+        log_format=layers.text("log_format"),
+        ready_file=Path(ready_file) if ready_file is not None else None,
+    )

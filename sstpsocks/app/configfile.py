@@ -1,0 +1,234 @@
+"""The configuration file: where it is, what is in it, and on which line.
+
+The library that parses TOML keeps no line numbers; the lines of keys are found by a second, simple scan.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import stat
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+from ..errors import ConfigError
+from .options import BY_KEY, Kind, Option, Place, keys_of
+
+FILE_NAME = "config.toml"
+FOLDER_NAME = "sstpsocks"
+PROFILES = "profiles"
+DEFAULT_PROFILE = "default_profile"
+
+_KEY = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
+_TABLE_LINE = re.compile(rf"\s*\[\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*\]")
+_KEY_LINE = re.compile(rf"\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*=")
+_ERROR_POSITION = re.compile(r"\s*\(at line (\d+), column \d+\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class FileValue:
+    """A value of the file and where it stands."""
+
+    option: Option
+    value: str | int | float | bool | tuple[str, ...] = field(repr=False)
+    """Checked for its type only. Not in the repr: it may be a password."""
+    line: int
+    """Counted from 1; 0 when not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """What a file says, with profile and defaults apart."""
+
+    path: Path
+    profile: dict[str, FileValue]
+    """The values of the chosen profile by key; empty without one."""
+    defaults: dict[str, FileValue]
+    """The values at the top level by key."""
+
+
+def config_folder(environ: Mapping[str, str], *, platform: str = sys.platform, home: str | None = None) -> Path | None:
+    """Return the folder of the program's configuration, None when there is no home to look in."""
+    if home is None:
+        try:
+            home = str(Path.home())
+        except RuntimeError:
+            home = ""
+    if platform == "win32":
+        base = environ.get("APPDATA", "")
+    elif platform == "darwin":
+        base = f"{home}/Library/Application Support" if home else ""
+    else:
+        base = environ.get("XDG_CONFIG_HOME", "")
+        # XDG Base Directory Specification: "All paths set in these environment variables must be absolute. If an
+        # implementation encounters a relative path ... it should consider the path invalid and ignore it."
+        if not PurePath(base).is_absolute():
+            base = f"{home}/.config" if home else ""
+    return Path(base) / FOLDER_NAME if base else None
+
+
+def load(path: Path, profile: str | None) -> ConfigFile:
+    """Read the file and choose a profile: the one given, else the one that ``default_profile`` names.
+
+    Raises ConfigError with path and line: no such file, no TOML, an unknown key, a wrong type, an unknown profile,
+    a file with a password that every user can read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"cannot read the configuration file {path}: {reason}", path=str(path)) from None
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        position = _ERROR_POSITION.search(str(error))
+        line = int(position[1]) if position else 0
+        reason = _ERROR_POSITION.sub("", str(error))
+        raise _error(path, line, f"this is not TOML: {reason}") from None
+    lines = _lines_of_keys(text)
+    reader = _Reader(path, lines)
+    profiles = reader.profiles(document)
+    defaults = reader.values(document, (), {PROFILES, DEFAULT_PROFILE})
+    name = profile if profile is not None else reader.default_profile(document)
+    if name is not None and name not in profiles:
+        listing = ", ".join(sorted(profiles)) or "none"
+        line = 0 if profile is not None else lines.get((DEFAULT_PROFILE,), 0)
+        raise _error(path, line, f'there is no profile "{name}"', hint=f"The profiles are: {listing}")
+    _check_permissions(path, has_password=any("password" in values for values in (defaults, *profiles.values())))
+    return ConfigFile(path, profiles[name] if name is not None else {}, defaults)
+
+
+class _Reader:
+    """Turns the tables of one document into checked values."""
+
+    def __init__(self, path: Path, lines: dict[tuple[str, ...], int]) -> None:
+        self._path = path
+        self._lines = lines
+
+    def _line(self, *keys: str) -> int:
+        return self._lines.get(keys, 0)
+
+    def profiles(self, document: dict[str, Any]) -> dict[str, dict[str, FileValue]]:
+        """Check every profile, also those that are not used: a misspelt key is best found at once."""
+        tables = document.get(PROFILES, {})
+        if not isinstance(tables, dict):
+            raise _error(self._path, self._line(PROFILES), '"profiles" must hold tables: [profiles.NAME]')
+        result = {}
+        for name, table in tables.items():
+            if not isinstance(table, dict):
+                line = self._line(PROFILES, name)
+                raise _error(self._path, line, f'"profiles.{name}" must be a table: [profiles.{name}]')
+            result[name] = self.values(table, (PROFILES, name), set())
+        return result
+
+    def default_profile(self, document: dict[str, Any]) -> str | None:
+        name = document.get(DEFAULT_PROFILE)
+        if name is not None and not isinstance(name, str):
+            raise _error(self._path, self._line(DEFAULT_PROFILE), f'"{DEFAULT_PROFILE}" must be a string')
+        return name
+
+    def values(self, table: dict[str, Any], where: tuple[str, ...], other: set[str]) -> dict[str, FileValue]:
+        known = keys_of(Place.FILE)
+        result = {}
+        for key, value in table.items():
+            if key in other:
+                continue
+            line = self._line(*where, key)
+            if key not in known:
+                raise _error(self._path, line, f'unknown key "{key}"', hint=_hint_for(key, (*known, *other)))
+            option = BY_KEY[key]
+            result[key] = FileValue(option, self._typed(option, value, line), line)
+        return result
+
+    def _typed(self, option: Option, value: Any, line: int) -> str | int | float | bool | tuple[str, ...]:
+        kind = option.kind
+        if kind is Kind.SWITCH:
+            good = isinstance(value, bool)
+        elif isinstance(value, bool):
+            good = False
+        elif kind in (Kind.INTEGER, Kind.COUNT):
+            good = isinstance(value, int)
+        elif kind is Kind.SECONDS:
+            good = isinstance(value, int | float)
+        elif kind is Kind.LIST and isinstance(value, list):
+            good = all(isinstance(item, str) for item in value)
+            value = tuple(value)
+        elif option.key == "listen" and isinstance(value, int):
+            good, value = True, str(value)  # a bare port is natural to write as a number
+        else:
+            good = isinstance(value, str)
+        if not good:
+            # The value itself stays out of the message: it may be a password.
+            raise _error(self._path, line, f'"{option.key}" must be {kind.value}')
+        return value  # type: ignore[no-any-return]  # Any by tomllib's nature, checked above
+
+
+def _hint_for(key: str, known: Iterable[str]) -> str:
+    spelt = key.replace("-", "_").lower()
+    close = difflib.get_close_matches(spelt, list(known), n=1, cutoff=0.6)
+    if close:
+        return f'Did you mean "{close[0]}"?'
+    return "docs/configuration.md lists the keys"
+
+
+def _error(path: Path, line: int, message: str, *, hint: str = "") -> ConfigError:
+    where = f"{path}, line {line}" if line else str(path)
+    return ConfigError(f"{where}: {message}", path=str(path), line=line, hint=hint)
+
+
+def _split_key(text: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in re.findall(_KEY, text))
+
+
+def _lines_of_keys(text: str) -> dict[tuple[str, ...], int]:
+    """Return the line of every key by its full path, as far as a look at each line alone can tell."""
+    found: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
+    inside_string = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if inside_string:
+            if line.count(inside_string) % 2:
+                inside_string = ""
+            continue
+        if header := _TABLE_LINE.match(line):
+            table = _split_key(header[1])
+            found.setdefault(table, number)
+        elif key := _KEY_LINE.match(line):
+            path = (*table, *_split_key(key[1]))
+            for length in range(1, len(path) + 1):
+                found.setdefault(path[:length], number)
+        for quotes in ('"""', "'''"):
+            if line.count(quotes) % 2:
+                inside_string = quotes
+    return found
+
+
+def world_permissions(path: str | os.PathLike[str]) -> int:
+    """Return what users outside owner and group may do, as bits of stat.S_IRWXO; 0 where files have no such bits."""
+    if os.name != "posix":
+        return 0
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return 0
+    # A pipe such as /dev/fd/63 of a shell's <(command) is shared with nobody by its mode.
+    return stat.S_IMODE(mode) & stat.S_IRWXO if stat.S_ISREG(mode) else 0
+
+
+def _check_permissions(path: Path, *, has_password: bool) -> None:
+    permissions = world_permissions(path)
+    if permissions & stat.S_IWOTH:
+        raise ConfigError(
+            f"{path} can be changed by every user of this machine", path=str(path), hint=f"Run: chmod o-w {path}"
+        )
+    if has_password and permissions & stat.S_IROTH:
+        raise ConfigError(
+            f"{path} holds a password and can be read by every user of this machine",
+            path=str(path),
+            hint=f"Run: chmod 600 {path}",
+        )

@@ -1,0 +1,274 @@
+"""The one table of options.
+
+The flags of the command line, the environment variables and the keys of the configuration file are all made from
+it, so the three cannot drift apart. An option called "ca-file" is the flag ``--ca-file``, the variable
+``SSTPSOCKS_CA_FILE`` and the key ``ca_file``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+ENVIRONMENT_PREFIX = "SSTPSOCKS_"
+
+DEFAULT_LISTEN = "127.0.0.1:1080"  # 1080 is the port that IANA assigned to SOCKS
+DEFAULT_MAX_CONNECTIONS = 4096  # below the 64 Ki ports of one tunnel address, above what a browser opens
+
+
+class Kind(Enum):
+    """What the value of an option is."""
+
+    TEXT = "a string"
+    INTEGER = "a whole number"
+    SECONDS = "a number of seconds"
+    SWITCH = "true or false"
+    PATH = "a file name"
+    LIST = "a string or a list of strings"
+    COUNT = "a whole number: 0, 1 or 2"
+
+
+class Place(Enum):
+    """Where an option may be given."""
+
+    FLAG = "command line"
+    ENVIRONMENT = "environment"
+    FILE = "configuration file"
+
+
+EVERYWHERE = frozenset(Place)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One thing that can be configured."""
+
+    name: str
+    """With hyphens, as on the command line."""
+    kind: Kind = Kind.TEXT
+    group: str
+    """The heading of the help under which it stands."""
+    help: str
+    metavar: str = ""
+    default: str = ""
+    """What the help shows as the default; empty: no default worth showing."""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    places: frozenset[Place] = EVERYWHERE
+    short: str = ""
+    """The short flag, such as "-v"."""
+    positional: bool = False
+
+    @property
+    def key(self) -> str:
+        """The key in the file, and the attribute of argparse's result."""
+        return self.name.replace("-", "_")
+
+    @property
+    def flag(self) -> str:
+        """The flag as messages call it."""
+        return self.name.upper() if self.positional else f"--{self.name}"
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return ENVIRONMENT_PREFIX + self.key.upper()
+
+
+SERVER = "server"
+LOGIN = "log-in"
+PORT = "local port"
+TUNNEL = "tunnel"
+LIMITS = "time limits, in seconds"
+GENERAL = "configuration and output"
+
+
+def _limit(name: str, default: int, text: str) -> Option:
+    return Option(
+        name=name,
+        kind=Kind.SECONDS,
+        group=LIMITS,
+        metavar="S",
+        default=str(default),
+        minimum=0.1,
+        maximum=3600,
+        help=text,
+    )
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option(name="server", group=SERVER, positional=True, metavar="SERVER", help="host[:port] or sstp://user@host:port"),
+    Option(
+        name="server-name",
+        group=SERVER,
+        metavar="NAME",
+        help="the name that the certificate must hold, if not the server's",
+    ),
+    Option(
+        name="connect-to",
+        group=SERVER,
+        metavar="ADDRESS[:PORT]",
+        help="connect there instead; names and checks stay those of SERVER",
+    ),
+    Option(
+        name="ca-file",
+        kind=Kind.PATH,
+        group=SERVER,
+        metavar="FILE",
+        help="PEM file with the only root certificates to trust, instead of the system's",
+    ),
+    Option(
+        name="pin-sha256",
+        kind=Kind.LIST,
+        group=SERVER,
+        metavar="HEX",
+        help="SHA-256 of the server's certificate or public key; a match replaces the checks of chain and name; "
+        "repeatable",
+    ),
+    Option(name="user", group=LOGIN, short="-u", metavar="NAME", help="the user name, also DOMAIN\\NAME or NAME@REALM"),
+    Option(
+        name="password",
+        group=LOGIN,
+        places=frozenset({Place.ENVIRONMENT, Place.FILE}),
+        help="the password; not on the command line, where every user of the machine can read it",
+    ),
+    Option(
+        name="password-file",
+        kind=Kind.PATH,
+        group=LOGIN,
+        metavar="FILE",
+        help="read the password from the first line of FILE at each log-in",
+    ),
+    Option(
+        name="password-command",
+        group=LOGIN,
+        metavar="CMD",
+        help="take the password from the first line that CMD prints, run afresh at each log-in",
+    ),
+    Option(
+        name="auth",
+        kind=Kind.LIST,
+        group=LOGIN,
+        metavar="LIST",
+        default="mschapv2",
+        help="what may be used to log in, most wanted first: mschapv2, chap, pap",
+    ),
+    Option(
+        name="listen",
+        group=PORT,
+        short="-l",
+        metavar="[HOST:]PORT",
+        default=DEFAULT_LISTEN,
+        help="where to offer SOCKS5; port 0 takes a free one",
+    ),
+    Option(
+        name="allow-remote",
+        kind=Kind.SWITCH,
+        group=PORT,
+        help="let --listen take an address that other machines reach without asking for credentials",
+    ),
+    Option(name="socks-user", group=PORT, metavar="NAME", help="the user name that local programs must give"),
+    Option(
+        name="socks-password-file",
+        kind=Kind.PATH,
+        group=PORT,
+        metavar="FILE",
+        help="the password that they must give is the first line of FILE",
+    ),
+    Option(
+        name="max-connections",
+        kind=Kind.INTEGER,
+        group=PORT,
+        metavar="N",
+        default=str(DEFAULT_MAX_CONNECTIONS),
+        minimum=1,
+        maximum=60000,
+        help="how many connections of local programs are served at once",
+    ),
+    Option(
+        name="mtu",
+        kind=Kind.INTEGER,
+        group=TUNNEL,
+        metavar="N",
+        default="1400",
+        minimum=576,
+        maximum=4087,
+        help="the largest IP packet in the tunnel, 576 to 4087",
+    ),
+    Option(
+        name="reconnect",
+        group=TUNNEL,
+        metavar="WHEN",
+        choices=("auto", "never"),
+        default="auto",
+        help="what to do when an established tunnel is lost: auto dials again, never exits with 7",
+    ),
+    Option(
+        name="pcap",
+        kind=Kind.PATH,
+        group=TUNNEL,
+        metavar="FILE",
+        help="write the IP packets inside the tunnel to FILE as pcapng",
+    ),
+    _limit("connect-timeout", 15, "resolving the server's name and TCP"),
+    _limit("tls-timeout", 15, "TLS handshake"),
+    _limit("http-timeout", 60, "the server's answer to the HTTP request"),
+    _limit("lcp-timeout", 30, "LCP negotiation"),
+    _limit("auth-timeout", 60, "authentication"),
+    _limit("address-timeout", 30, "negotiation of the addresses"),
+    Option(
+        name="config",
+        kind=Kind.PATH,
+        group=GENERAL,
+        short="-c",
+        metavar="FILE",
+        places=frozenset({Place.FLAG, Place.ENVIRONMENT}),
+        help="the configuration file (TOML), instead of config.toml in the configuration folder",
+    ),
+    Option(
+        name="profile",
+        group=GENERAL,
+        metavar="NAME",
+        places=frozenset({Place.FLAG, Place.ENVIRONMENT}),
+        help="use [profiles.NAME] of the configuration file",
+    ),
+    Option(
+        name="ready-file",
+        kind=Kind.PATH,
+        group=GENERAL,
+        metavar="FILE",
+        help="write a JSON object with the port and the addresses to FILE once the tunnel carries traffic",
+    ),
+    Option(
+        name="log-format",
+        group=GENERAL,
+        metavar="FORMAT",
+        choices=("text",),
+        default="text",
+        help="text; setting it gives log lines on a terminal, too",
+    ),
+    Option(
+        name="verbose",
+        kind=Kind.COUNT,
+        group=GENERAL,
+        short="-v",
+        minimum=0,
+        maximum=9,
+        help="say more; -vv for all details",
+    ),
+    Option(name="quiet", kind=Kind.SWITCH, group=GENERAL, short="-q", help="say nothing but warnings and errors"),
+)
+
+BY_KEY: dict[str, Option] = {option.key: option for option in OPTIONS}
+"""The options by the name that they have in the file."""
+
+
+def option_of(key: str) -> Option:
+    """Return the option of that key. Raises KeyError when there is none."""
+    return BY_KEY[key]
+
+
+def keys_of(place: Place) -> tuple[str, ...]:
+    """Return the keys of the options that may be given there, in the order of the table."""
+    return tuple(option.key for option in OPTIONS if place in option.places)
