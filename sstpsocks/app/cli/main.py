@@ -1,0 +1,126 @@
+"""The program's entry: find the command, run it, turn its end into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...errors import ConfigError
+from ..failures import EXIT_OK, describe
+from ..values import is_loopback, parse_listen
+from .parser import DEMO, demo_parser, parse_connect, split_command
+
+if TYPE_CHECKING:
+    from ..messages import Display
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code. Prints at most one line about a failure, never a traceback."""
+    command, arguments, explicit = split_command(sys.argv[1:] if argv is None else argv)
+    runner = _Runner()
+    try:
+        if command == DEMO:
+            return runner.demo(arguments)
+        return runner.connect(arguments, explicit=explicit)
+    except SystemExit as leaving:  # argparse after --help and --version
+        _flush()
+        return leaving.code if isinstance(leaving.code, int) else EXIT_OK
+    except BaseException as error:
+        failure = describe(error)
+        if failure.text:
+            runner.report(failure.text)
+        if failure.bug and runner.verbosity >= 2:
+            import traceback
+
+            traceback.print_exception(error)
+        _flush()
+        return failure.exit_code
+
+
+class _Runner:
+    """Runs one command and remembers how much it may say."""
+
+    def __init__(self) -> None:
+        self.verbosity = 0
+        self._display: Display | None = None
+
+    def report(self, text: str) -> None:
+        """Say the one line about a failure."""
+        if self._display is not None:
+            self._display.failed(text)
+            return
+        try:
+            sys.stderr.write(f"sstpsocks: {text}\n")
+        except (OSError, ValueError, AttributeError):
+            pass  # standard error is closed (or None, without a console); the exit code still says it
+
+    def connect(self, arguments: Sequence[str], *, explicit: bool) -> int:
+        given = parse_connect(arguments, explicit=explicit)
+        # Only now, when a command really runs, the heavy imports.
+        from ..config import load_configuration, verbosity_of
+
+        self.verbosity = verbosity_of(given, os.environ)
+        configuration = load_configuration(given)
+        output = configuration.output
+        display = self._open_display(log_format=output.log_format, verbosity=output.verbosity)
+        for warning in configuration.warnings:
+            display.warning(warning)
+
+        import trio
+
+        from ..run import run_connect
+
+        return trio.run(run_connect, configuration, display)
+
+    def demo(self, arguments: Sequence[str]) -> int:
+        given = demo_parser().parse_args(arguments)
+        try:
+            host, port = parse_listen(given.listen)
+        except ValueError as error:
+            raise ConfigError(f"--listen: {error}") from None
+        if not is_loopback(host):
+            raise ConfigError(f"--listen: the demo listens on this machine only, not on {host}")
+        import trio
+
+        from ...demo.run import run_demo
+        from ..signals import leave_at_once, run_until_signalled
+
+        display = self._open_display(log_format=None, verbosity=0)
+
+        async def demo() -> int:
+            return await run_demo(host, port, once=given.once, observe=display.step)
+
+        async def until_signalled() -> int:
+            return await run_until_signalled(demo, on_first=display.ending, on_second=leave_at_once)
+
+        return trio.run(until_signalled)
+
+    def _open_display(self, *, log_format: str | None, verbosity: int) -> Display:
+        from ..logs import set_up_logging
+        from ..messages import choose_display
+
+        self.verbosity = verbosity
+        self._display = display = choose_display(sys.stderr, log_format, verbosity, os.environ)
+        set_up_logging(sys.stderr, display, verbosity)
+        return display
+
+
+def _flush() -> None:
+    """Hand out what was printed, and swallow that nobody reads it: ``sstpsocks --help | head -1``."""
+    for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            # Python would complain once more about the unwritten rest when it ends.
+            _redirect_to_nowhere(descriptor)
+
+
+def _redirect_to_nowhere(descriptor: int) -> None:
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+    except OSError:
+        pass  # nothing is left to be done about it

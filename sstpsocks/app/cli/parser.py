@@ -1,0 +1,147 @@
+"""The command line's grammar, made from the table of options.
+
+Loads argparse and nothing heavier: ``sstpsocks --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ..._version import __version__
+from ...errors import ConfigError
+from ..options import OPTIONS, Kind, Option, Place
+
+CONNECT = "connect"
+DEMO = "demo"
+COMMANDS = (CONNECT, DEMO)
+
+REFUSAL = (
+    "a password on the command line is refused, because every user of the machine can read it in the list of "
+    "processes, and the shell's history keeps it"
+)
+REFUSAL_HINT = "Use --password-file FILE, --password-command CMD, SSTPSOCKS_PASSWORD, or wait to be asked"
+
+# What people try, besides what other programs call it.
+_PASSWORD_FLAGS = ("--password", "--passwd", "--pass", "--pwd", "--socks-password")
+
+_EPILOG = """\
+commands:
+  connect               the usual one, may be left out
+  demo                  start a small SSTP server on this machine and use it; see sstpsocks demo --help
+
+Every option is also an environment variable (--ca-file is SSTPSOCKS_CA_FILE) and a key of the configuration file
+(ca_file). Flags beat the environment, which beats the file. The password can be in SSTPSOCKS_PASSWORD.
+
+exit codes: 0 ended on request, 2 usage or configuration, 3 server not reached, 4 certificate refused,
+  5 authentication refused, 6 protocol error or refusal by the server, 7 tunnel lost
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports errors as ConfigError instead of printing the usage and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError."""
+        raise ConfigError(message, hint=f"See: {self.prog} --help")
+
+
+class _RefusePassword(argparse.Action):
+    """Answers --password with the reason why there is no such option; what follows it is never repeated."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[object] | None,
+        option_string: str | None = None,
+    ) -> NoReturn:
+        raise ConfigError(REFUSAL, hint=REFUSAL_HINT)
+
+
+class _OneLineHelp(argparse.RawDescriptionHelpFormatter):
+    """Flags in a wider column, so that most options take one line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=118)
+
+
+def connect_parser() -> Parser:
+    """Return the parser of ``sstpsocks [connect] [SERVER] [options]``."""
+    parser = Parser(
+        prog="sstpsocks",
+        usage="sstpsocks [connect] [SERVER] [--listen [HOST:]PORT] [--user NAME] [options]\n"
+        "       sstpsocks demo [--listen PORT] [--once]",
+        description="Connect to an SSTP VPN server without root rights and offer the network behind it as a local "
+        "SOCKS5 proxy.",
+        epilog=_EPILOG,
+        formatter_class=_OneLineHelp,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for option in OPTIONS:
+        if Place.FLAG in option.places:
+            if option.group not in groups:
+                groups[option.group] = parser.add_argument_group(option.group)
+            _add(groups[option.group], option)
+    general = parser.add_argument_group("other")
+    general.add_argument("-h", "--help", action="help", help="show this help and exit")
+    general.add_argument("--version", action="version", version=f"sstpsocks {__version__}", help="show the version")
+    parser.add_argument(
+        *_PASSWORD_FLAGS, nargs="?", action=_RefusePassword, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
+    return parser
+
+
+def _add(group: argparse._ArgumentGroup, option: Option) -> None:
+    text = option.help + (f" (default {option.default})" if option.default else "")
+    text = text.replace("%", "%%")
+    names = [name for name in (option.short, option.flag) if name]
+    metavar = "|".join(option.choices) if option.choices else option.metavar
+    if option.positional:
+        group.add_argument(option.key, nargs="?", metavar=option.metavar, help=text)
+    elif option.kind is Kind.COUNT:
+        group.add_argument(*names, dest=option.key, action="count", help=text)
+    elif option.kind is Kind.SWITCH and option.short:
+        group.add_argument(*names, dest=option.key, action="store_const", const=True, help=text)
+    elif option.kind is Kind.SWITCH:
+        group.add_argument(*names, dest=option.key, action=argparse.BooleanOptionalAction, help=text)
+    elif option.kind is Kind.LIST:
+        group.add_argument(*names, dest=option.key, action="append", metavar=metavar, help=text)
+    else:
+        group.add_argument(*names, dest=option.key, metavar=metavar, help=text)
+
+
+def demo_parser() -> Parser:
+    """Return the parser of ``sstpsocks demo``."""
+    parser = Parser(
+        prog="sstpsocks demo",
+        description="Start an SSTP server with a small intranet on this machine, connect to it, fetch a page and a "
+        "checked download through the SOCKS port, and stay up to be tried until Ctrl-C. Nothing leaves the machine.",
+        formatter_class=_OneLineHelp,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--listen", metavar="PORT", default="0", help="the SOCKS port (default: a free one)")
+    parser.add_argument("--once", action="store_true", help="exit after the report")
+    return parser
+
+
+def split_command(argv: Sequence[str]) -> tuple[str, list[str], bool]:
+    """Return the command, its arguments, and whether the command was written out."""
+    if argv and argv[0] in COMMANDS:
+        return argv[0], list(argv[1:]), True
+    return CONNECT, list(argv), False
+
+
+def parse_connect(arguments: Sequence[str], *, explicit: bool) -> dict[str, object]:
+    """Return the attributes that the flags gave, None for those not given. Raises ConfigError."""
+    given = vars(connect_parser().parse_args(arguments))
+    server = given.get("server")
+    if not explicit and server in COMMANDS:
+        raise ConfigError(
+            f'the command "{server}" must be the first argument',
+            hint=f"For a server of that name: sstpsocks connect {server}",
+        )
+    return given

@@ -1,0 +1,251 @@
+"""What the program says while it works: steps and advice for a person, log lines for everything else.
+
+All of it goes to standard error; standard output stays clean.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TextIO
+
+from ..tunnel.steps import Step, StepReport
+from .readyfile import Ready
+from .text import one_line
+from .values import split_host_port
+
+LOGGER = logging.getLogger("sstpsocks")
+
+GREEN, YELLOW, BOLD, PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[1m", "\x1b[0m"
+_NAME_WIDTH = max(len(step.value) for step in Step)
+
+
+class State(Protocol):
+    """What is said when the tunnel goes down or comes up again."""
+
+    @property
+    def up(self) -> bool:
+        """Whether the tunnel carries traffic."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What happened, on one line."""
+        ...
+
+
+class Display(Protocol):
+    """Somebody who is told what happens."""
+
+    def step(self, report: StepReport) -> None:
+        """Take a step of a connect."""
+        ...
+
+    def state(self, state: State) -> None:
+        """Take a change after the first connect."""
+        ...
+
+    def ready(self, ready: Ready, socks_user: str | None) -> None:
+        """Say that the port may be used."""
+        ...
+
+    def warning(self, text: str) -> None:
+        """Pass on something that does not stop the program."""
+        ...
+
+    def interrupt(self) -> None:
+        """Finish the line at hand: something else will write to the terminal."""
+        ...
+
+    def ending(self) -> None:
+        """Say that the end was asked for and takes a moment."""
+        ...
+
+    def failed(self, text: str) -> None:
+        """Say the one line that ends the program."""
+        ...
+
+
+def advice(ready: Ready, socks_user: str | None) -> list[str]:
+    """Return lines that say what to do with the port."""
+    where = _reachable(ready.listen)
+    host, port = split_host_port(where)
+    login = f" --proxy-user {socks_user}" if socks_user else ""
+    return [
+        f"curl --socks5-hostname {where}{login} http://intranet.example/",
+        f"Browser: SOCKS v5 host {host.strip('[]')}, port {port}, with remote DNS;"
+        f" or chromium --proxy-server=socks5://{where}",
+    ]
+
+
+def _reachable(listen: Sequence[str]) -> str:
+    """Return the first listener as a local program would name it."""
+    host, port = split_host_port(listen[0])
+    local = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - what to say for it, nothing is bound
+    return f"{local.get(host, host)}:{port}"
+
+
+class TerminalDisplay:
+    """For a person at a terminal: each step as it happens, then what to do."""
+
+    def __init__(self, stream: TextIO, environ: Mapping[str, str] = os.environ, *, quiet: bool = False) -> None:
+        self._stream = stream
+        self._quiet = quiet
+        self._connected = False
+        self._pending = 0
+        """Width of the unfinished line on the screen, 0 for none."""
+        self._rewrites = environ.get("TERM") != "dumb"
+        # https://no-color.org: set and not empty, whatever the value.
+        self._colours = self._rewrites and not environ.get("NO_COLOR")
+        fancy = _can_show(stream, "✓…→")
+        self._check, self._ellipsis, self._arrow = ("✓", "…", "→") if fancy else ("+", ".", "->")
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass  # nobody is listening any more: the terminal went away, which is no reason to end the tunnel
+
+    def _line(self, text: str) -> None:
+        self.interrupt()
+        self._write(f"{text}\n")
+
+    def _colour(self, colour: str, text: str) -> str:
+        return f"{colour}{text}{PLAIN}" if self._colours else text
+
+    def _width(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns
+        except (OSError, ValueError):
+            return 80
+
+    def step(self, report: StepReport) -> None:
+        """Show the step; the line of a step that is under way is replaced when it is done."""
+        if self._quiet or self._connected:
+            return
+        text = f"{report.step.value:<{_NAME_WIDTH}}  {one_line(report.text)}".rstrip()
+        if not report.done:
+            if self._rewrites:
+                # A line that wraps could not be replaced by a carriage return.
+                line = f"  {self._ellipsis} {text}"[: self._width() - 1]
+                self._erase()
+                self._write(line)
+                self._pending = len(line)
+            return
+        self._erase()
+        self._write(f"  {self._colour(GREEN, self._check)} {text}\n")
+
+    def _erase(self) -> None:
+        # Spaces rather than an escape sequence: old Windows consoles know none.
+        if self._pending:
+            self._write("\r" + " " * self._pending + "\r")
+            self._pending = 0
+
+    def interrupt(self) -> None:
+        """Leave the unfinished line as it is and go on below it."""
+        if self._pending:
+            self._pending = 0
+            self._write("\n")
+
+    def ready(self, ready: Ready, socks_user: str | None) -> None:
+        """Show address and port, and how to use them."""
+        self._connected = True
+        self._erase()
+        if self._quiet:
+            return
+        where = ", ".join(ready.listen)
+        self._line(self._colour(BOLD, f"The network behind {ready.server} is at SOCKS5 {self._arrow} {where}"))
+        for line in advice(ready, socks_user):
+            self._line(f"  {line}")
+        self._line("Ctrl-C ends the tunnel.")
+
+    def state(self, state: State) -> None:
+        """Show that the tunnel was lost or is back."""
+        if not self._connected or (self._quiet and state.up):
+            return
+        word = "up again" if state.up else "down"
+        self._line(self._colour(GREEN if state.up else YELLOW, f"Tunnel {word}: {one_line(state.text)}"))
+
+    def warning(self, text: str) -> None:
+        """Show a warning."""
+        self._line(self._colour(YELLOW, f"Warning: {one_line(text)}"))
+
+    def ending(self) -> None:
+        """Say that PPP and SSTP are being ended."""
+        if not self._quiet:
+            self._line(f"Ending the tunnel{self._ellipsis} (Ctrl-C again leaves at once)")
+
+    def failed(self, text: str) -> None:
+        """Show the line that ends the program."""
+        self._line(f"sstpsocks: {text}")
+
+
+class LogDisplay:
+    """For logs: every step and change is a line of the program's logger."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._connected = False
+
+    def step(self, report: StepReport) -> None:
+        """Log a step that is done; that one begins is a detail."""
+        level = logging.INFO if report.done and not self._connected else logging.DEBUG
+        LOGGER.log(level, "%s: %s", report.step.value, one_line(report.text))
+
+    def state(self, state: State) -> None:
+        """Log a change."""
+        if not self._connected:
+            LOGGER.debug("tunnel %s: %s", "up" if state.up else "down", one_line(state.text))
+        elif state.up:
+            LOGGER.info("tunnel up again: %s", one_line(state.text))
+        else:
+            LOGGER.warning("tunnel down: %s", one_line(state.text))
+
+    def ready(self, ready: Ready, socks_user: str | None) -> None:
+        """Log address, port and tunnel."""
+        self._connected = True
+        LOGGER.info(
+            "ready: SOCKS5 on %s, server %s, addresses %s, dns %s, mtu %d",
+            ", ".join(ready.listen),
+            ready.server,
+            ", ".join(ready.addresses) or "none",
+            ", ".join(ready.dns) or "none",
+            ready.mtu,
+        )
+
+    def warning(self, text: str) -> None:
+        """Log a warning."""
+        LOGGER.warning("%s", one_line(text))
+
+    def interrupt(self) -> None:
+        """Do nothing: log lines are always whole."""
+
+    def ending(self) -> None:
+        """Log that the end was asked for."""
+        LOGGER.info("ending the tunnel")
+
+    def failed(self, text: str) -> None:
+        """Write the one line, without a time stamp: it looks the same wherever the program runs."""
+        try:
+            self._stream.write(f"sstpsocks: {text}\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass  # nobody reads it; the exit code still says it
+
+
+def _can_show(stream: TextIO, characters: str) -> bool:
+    """Whether the stream's encoding has the characters."""
+    try:
+        characters.encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def choose_display(stream: TextIO, log_format: str | None, verbosity: int, environ: Mapping[str, str]) -> Display:
+    """Return steps for a terminal, log lines for everything else or when a log format was asked for."""
+    if log_format is None and stream.isatty():
+        return TerminalDisplay(stream, environ, quiet=verbosity < 0)
+    return LogDisplay(stream)

@@ -1,0 +1,60 @@
+"""The end on request: the first signal ends things in order, the second at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import NoReturn
+
+import trio
+
+from .failures import EXIT_OK
+
+
+def leave_at_once() -> NoReturn:
+    """End the process without ending anything in order."""
+    os._exit(EXIT_OK)
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that ask for the end, as far as this platform has them."""
+    found = []
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # SIGHUP stays ignored where nohup ignores it.
+        if number is not None and not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
+            found.append(number)
+    return found
+
+
+async def run_until_signalled(
+    work: Callable[[], Awaitable[int]], *, on_first: Callable[[], None], on_second: Callable[[], None]
+) -> int:
+    """Run ``work`` and return its exit code, or 0 when a signal ended it.
+
+    The first signal calls ``on_first`` and cancels the work, which then ends in order; the second calls
+    ``on_second``. Exceptions of the work come out, possibly inside exception groups. Main thread only.
+    """
+    exit_code = EXIT_OK
+    scope = trio.CancelScope()
+
+    async def watch(signals: AsyncIterator[int]) -> None:
+        asked = False
+        async for _number in signals:
+            if asked:
+                on_second()
+            else:
+                asked = True
+                on_first()
+                scope.cancel()
+
+    with trio.open_signal_receiver(*ending_signals()) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch, signals)
+            try:
+                with scope:
+                    exit_code = await work()
+            finally:
+                nursery.cancel_scope.cancel()
+    return exit_code

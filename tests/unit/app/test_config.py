@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from sstpsocks.app.cli.parser import parse_connect
+from sstpsocks.app.config import Configuration, load_configuration
+from sstpsocks.app.configfile import config_folder
+from sstpsocks.app.credentials import CommandPassword, FilePassword, FixedPassword, PromptPassword
+from sstpsocks.app.options import OPTIONS, Place
+from sstpsocks.errors import ConfigError
+from sstpsocks.ppp.auth import AuthMethod
+from sstpsocks.tunnel.settings import Timeouts
+
+
+def load(tmp_path: Path, *flags: str, file: str | None = None, **variables: str) -> Configuration:
+    """Load with a configuration folder of our own and no terminal; variables are given without the prefix."""
+    return load_with(tmp_path, flags, variables, file, terminal=False)
+
+
+def load_with(
+    tmp_path: Path, flags: Sequence[str], variables: Mapping[str, str], file: str | None, *, terminal: bool
+) -> Configuration:
+    environ = {"XDG_CONFIG_HOME": str(tmp_path), "APPDATA": str(tmp_path)}
+    environ |= {f"SSTPSOCKS_{name}": value for name, value in variables.items()}
+    if file is not None:
+        (tmp_path / "sstpsocks").mkdir(exist_ok=True)
+        path = tmp_path / "sstpsocks" / "config.toml"
+        path.write_text(file)
+        path.chmod(0o600)
+    return load_configuration(parse_connect(flags, explicit=True), environ, has_terminal=terminal)
+
+
+def fails(tmp_path: Path, *flags: str, file: str | None = None, **variables: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_with(tmp_path, flags, variables, file, terminal=False)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_the_environment_alone_is_enough(tmp_path: Path) -> None:
+    configuration = load(tmp_path, "--listen", "1080", SERVER="vpn.example.org:4433", USER="alice", PASSWORD="hunter2")
+    tunnel = configuration.tunnel
+    assert (tunnel.host, tunnel.port, tunnel.username) == ("vpn.example.org", 4433, "alice")
+    assert tunnel.trust.server_name == "vpn.example.org"
+    assert tunnel.methods == (AuthMethod.MSCHAPV2,)
+    assert (tunnel.mtu, tunnel.reconnect, tunnel.timeouts) == (1400, "auto", Timeouts())
+    assert (configuration.listen.host, configuration.listen.port) == ("127.0.0.1", 1080)
+    assert isinstance(configuration.password, FixedPassword)
+    assert configuration.warnings == ()
+    assert "hunter2" not in repr(configuration)
+
+
+def test_flags_beat_environment_beats_profile_beats_defaults(tmp_path: Path) -> None:
+    file = """
+        server = "file.example.org"
+        user = "from-file"
+        password = "x"
+        mtu = 1000
+        tls_timeout = 3
+        lcp_timeout = 4
+        default_profile = "work"
+
+        [profiles.work]
+        mtu = 1001
+        tls_timeout = 5.5
+        [profiles.home]
+        mtu = 1300
+    """
+    assert load(tmp_path, file=file).tunnel.mtu == 1001
+    assert load(tmp_path, "--profile", "home", file=file).tunnel.mtu == 1300
+    assert load(tmp_path, file=file, PROFILE="home").tunnel.mtu == 1300
+    assert load(tmp_path, file=file, MTU="1002").tunnel.mtu == 1002
+    configuration = load(tmp_path, "--mtu", "1003", "--user", "bob", file=file, MTU="1002", USER="carol")
+    assert configuration.tunnel.mtu == 1003
+    assert configuration.tunnel.username == "bob"
+    assert configuration.tunnel.host == "file.example.org"
+    assert configuration.tunnel.timeouts.tls == 5.5
+    assert configuration.tunnel.timeouts.lcp == 4.0
+
+
+def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
+    """The same values by flags, by environment and by file give the same settings."""
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("-----BEGIN CERTIFICATE-----\n")
+    socks = tmp_path / "socks"
+    socks.write_text("open\n")
+    password = tmp_path / "password"
+    password.write_text("hunter2\n")
+    for path in (socks, password):
+        path.chmod(0o600)
+    given = {
+        "server": "vpn.example.org",
+        "server-name": "other.example.org",
+        "connect-to": "192.0.2.7:444",
+        "ca-file": str(ca_file),
+        "pin-sha256": "ab" * 32 + "," + "cd" * 32,
+        "user": "alice",
+        "password-file": str(password),
+        "auth": "pap,mschapv2",
+        "listen": "0.0.0.0:0",
+        "allow-remote": "true",
+        "socks-user": "local",
+        "socks-password-file": str(socks),
+        "max-connections": "17",
+        "mtu": "1280",
+        "reconnect": "never",
+        "pcap": str(tmp_path / "x.pcapng"),
+        "connect-timeout": "1",
+        "tls-timeout": "2",
+        "http-timeout": "3",
+        "lcp-timeout": "4",
+        "auth-timeout": "5.5",
+        "address-timeout": "6s",
+        "ready-file": str(tmp_path / "ready"),
+        "log-format": "text",
+        "verbose": "2",
+    }
+    left_out = {"password", "password-command", "config", "profile", "quiet"}
+    assert set(given) | left_out == {option.name for option in OPTIONS}
+
+    variables = {name.upper().replace("-", "_"): value for name, value in given.items()}
+    flags = [given["server"], "-vv", "--allow-remote"]
+    lines = []
+    for option in OPTIONS:
+        if option.name not in given:
+            continue
+        value = given[option.name]
+        if option.name not in ("server", "verbose", "allow-remote"):
+            flags += [option.flag, value]
+        bare = option.kind.name in ("INTEGER", "SECONDS", "COUNT", "SWITCH")
+        lines.append(f"{option.key} = {value.removesuffix('s')}" if bare else f"{option.key} = '{value}'")
+
+    def comparable(configuration: Configuration) -> str:
+        assert configuration.listen.credentials == ("local", "open")
+        return repr((configuration.tunnel, configuration.listen, configuration.output))
+
+    by_flags = comparable(load(tmp_path, *flags))
+    assert "192.0.2.7" in by_flags
+    assert comparable(load(tmp_path, **variables)) == by_flags
+    assert comparable(load(tmp_path, file="\n".join(lines))) == by_flags
+
+
+def test_every_option_but_the_password_has_a_flag() -> None:
+    without = {option.name for option in OPTIONS if Place.FLAG not in option.places}
+    assert without == {"password"}
+
+
+def test_a_stronger_password_source_hides_a_weaker_one(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("x\n")
+    file = 'password_command = "pass show vpn"'
+    common = {"SERVER": "h", "USER": "u"}
+    assert isinstance(load(tmp_path, file=file, **common).password, CommandPassword)
+    assert isinstance(load(tmp_path, file=file, PASSWORD="x", **common).password, FixedPassword)
+    both = load(tmp_path, "--password-file", str(password), file=file, PASSWORD="x", **common)
+    assert isinstance(both.password, FilePassword)
+    error = fails(tmp_path, PASSWORD="x", PASSWORD_COMMAND="y", **common)
+    assert "SSTPSOCKS_PASSWORD" in str(error)
+    assert "cannot be used together" in str(error)
+
+
+def test_without_a_password_a_terminal_is_asked_and_nothing_else_is_an_error(tmp_path: Path) -> None:
+    assert isinstance(load_with(tmp_path, ["h", "--user", "u"], {}, None, terminal=True).password, PromptPassword)
+    error = fails(tmp_path, "h", "--user", "u")
+    assert "no terminal" in str(error)
+    for way in ("--password-file", "--password-command", "SSTPSOCKS_PASSWORD"):
+        assert way in error.hint
+
+
+def test_what_is_missing_is_said_with_the_ways_to_give_it(tmp_path: Path) -> None:
+    error = fails(tmp_path)
+    assert "no server" in str(error)
+    assert "SSTPSOCKS_SERVER" in error.hint
+    error = fails(tmp_path, "h")
+    assert "no user name" in str(error)
+    assert "SSTPSOCKS_USER" in error.hint
+
+
+def test_the_user_may_stand_in_the_servers_address(tmp_path: Path) -> None:
+    assert load(tmp_path, "sstp://bob@h", USER="alice", PASSWORD="x").tunnel.username == "bob"
+    assert load(tmp_path, "h", "--user", "bob", SERVER="sstp://alice@h", PASSWORD="x").tunnel.username == "bob"
+    assert load(tmp_path, "sstp://bob@h", "--user", "bob", PASSWORD="x").tunnel.username == "bob"
+    assert "another user" in str(fails(tmp_path, "sstp://bob@h", "--user", "alice", PASSWORD="x"))
+    assert "control characters" in str(fails(tmp_path, "sstp://bob%0a@h", PASSWORD="x"))
+
+
+@pytest.mark.parametrize("flags", [["sstp://u:hunter2@h"], []])
+def test_a_password_in_the_address_is_refused_with_the_reason(tmp_path: Path, flags: list[str]) -> None:
+    error = fails(tmp_path, *flags, SERVER="sstp://u:hunter2@h")
+    assert "refused" in str(error)
+    assert "hunter2" not in str(error) + error.hint + repr(error)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--mtu", "575"], "--mtu: 575 is not from 576 to 4087"),
+        (["--mtu", "4088"], "--mtu: 4088 is not from 576 to 4087"),
+        (["--mtu", "big"], '--mtu: "big" is not a whole number'),
+        (["--lcp-timeout", "nan"], "--lcp-timeout: nan is not from 0.1 to 3600"),
+        (["--lcp-timeout", "0"], "--lcp-timeout: 0 is not from 0.1 to 3600"),
+        (["--tls-timeout", "soon"], '--tls-timeout: "soon" is not a number of seconds'),
+        (["--reconnect", "maybe"], '--reconnect: "maybe" is none of: auto, never'),
+        (["--log-format", "json"], '--log-format: "json" is none of: text'),
+        (["--auth", "mschapv2,eap-tls"], '--auth: "eap-tls" is not supported yet'),
+        (["--auth", ","], "--auth: names no method"),
+        (["--pin-sha256", "abcd"], '--pin-sha256: "abcd" is not a SHA-256 digest'),
+        (["--listen", "localhost"], '--listen: "localhost" is not [HOST:]PORT'),
+        (["--connect-to", "a b"], '--connect-to: "a b" is not a host name or address'),
+        (["--ca-file", "/nonexistent"], "--ca-file: cannot read /nonexistent"),
+        (["--ca-file", os.devnull], "holds no certificate in PEM form"),
+        (["--ca-file", ""], "--ca-file: the file name is empty"),
+        (["--password-file", "/nonexistent"], "--password-file: cannot read /nonexistent"),
+        (["--password-command", "'"], "--password-command: No closing quotation"),
+        (["--config", "/nonexistent"], "cannot read the configuration file /nonexistent"),
+        (["--profile", "work"], 'cannot use profile "work"'),
+        (["--socks-user", "x"], "need both"),
+        (["-v", "-q"], "cannot be used together"),
+    ],
+)
+def test_wrong_flags_are_named(tmp_path: Path, flags: list[str], said: str) -> None:
+    assert said in str(fails(tmp_path, *flags, SERVER="h", USER="u", PASSWORD="x"))
+
+
+def test_wrong_variables_are_named(tmp_path: Path) -> None:
+    enough = {"SERVER": "h", "USER": "u", "PASSWORD": "x"}
+    assert str(fails(tmp_path, MTU="5", **enough)).startswith("SSTPSOCKS_MTU: ")
+    assert str(fails(tmp_path, ALLOW_REMOTE="maybe", **enough)).startswith("SSTPSOCKS_ALLOW_REMOTE: ")
+
+
+def test_listening_for_other_machines_needs_credentials_or_a_word(tmp_path: Path) -> None:
+    enough = {"SERVER": "h", "USER": "u", "PASSWORD": "x"}
+    error = fails(tmp_path, "--listen", "0.0.0.0:1080", **enough)
+    assert "--allow-remote" in error.hint
+    fails(tmp_path, "--listen", "[::]:1080", "--no-allow-remote", ALLOW_REMOTE="1", **enough)
+    assert load(tmp_path, "--listen", "0.0.0.0:1080", "--allow-remote", **enough).listen.host.startswith("0.")
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret\n")
+    configuration = load(
+        tmp_path, "--listen", "*:1080", "--socks-user", "me", "--socks-password-file", str(secret), **enough
+    )
+    assert configuration.listen.credentials == ("me", "s3cret")
+    assert "s3cret" not in repr(configuration)
+    secret.write_text("x" * 256)
+    assert "255 octets" in str(fails(tmp_path, "--socks-user", "me", "--socks-password-file", str(secret), **enough))
+
+
+def test_an_international_name_is_encoded_for_header_and_certificate(tmp_path: Path) -> None:
+    tunnel = load(tmp_path, "büro.example", USER="u", PASSWORD="x").tunnel
+    assert tunnel.host == tunnel.trust.server_name == "xn--bro-hoa.example"
+
+
+def test_connect_to_takes_the_servers_port_unless_it_has_its_own(tmp_path: Path) -> None:
+    enough = {"USER": "u", "PASSWORD": "x"}
+    tunnel = load(tmp_path, "h:444", "--connect-to", "192.0.2.1", **enough).tunnel
+    assert (tunnel.connect_to, tunnel.trust.server_name) == (("192.0.2.1", 444), "h")
+    assert load(tmp_path, "h:444", "--connect-to", "[::1]:5", **enough).tunnel.connect_to == ("::1", 5)
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "said", "hint"),
+    [
+        ('server = "h"\n\nusr = "u"\n', 3, 'unknown key "usr"', 'Did you mean "user"?'),
+        ('[profiles.x]\nserver-name = "h"\n', 2, 'unknown key "server-name"', 'Did you mean "server_name"?'),
+        ("[profiles.x]\nmtu = 1400\n[profiles.'y z']\nxyzzy = 1\n", 4, 'unknown key "xyzzy"', "configuration.md"),
+        ('# mtu\nmtu = "1400"\n', 2, '"mtu" must be a whole number', ""),
+        ("mtu = true\n", 1, '"mtu" must be a whole number', ""),
+        ("allow_remote = 1\n", 1, '"allow_remote" must be true or false', ""),
+        ("password = 12345\n", 1, '"password" must be a string', ""),
+        ("pin_sha256 = [1]\n", 1, '"pin_sha256" must be a string or a list of strings', ""),
+        ("tls_timeout = 9999\n", 1, "tls_timeout: 9999 is not from 0.1 to 3600", ""),
+        ('reconnect = "sometimes"\n', 1, "is none of: auto, never", ""),
+        ('server = "h"\nmtu = = 1\n', 2, "this is not TOML", ""),
+        ('profiles = "x"\n', 1, '"profiles" must hold tables', ""),
+        ("[profiles]\nx = 1\n", 2, '"profiles.x" must be a table', ""),
+        ('default_profile = "b"\n[profiles.a]\n', 1, 'there is no profile "b"', "The profiles are: a"),
+        ("default_profile = 1\n", 1, "must be a string", ""),
+        ('config = "other.toml"\n', 1, 'unknown key "config"', ""),
+        ('server = """\nmtu = 3\n"""\nfoo = 1\n', 4, 'unknown key "foo"', ""),
+    ],
+)
+def test_mistakes_in_the_file_are_told_with_their_line(
+    tmp_path: Path, file: str, line: int, said: str, hint: str
+) -> None:
+    error = fails(tmp_path, file=file, SERVER="h", USER="u", PASSWORD="x")
+    assert said in str(error)
+    assert hint in error.hint
+    assert error.line == line
+    assert f"config.toml, line {line}: " in str(error)
+    assert error.path == str(tmp_path / "sstpsocks" / "config.toml")
+    assert "12345" not in str(error)
+
+
+def test_an_unknown_profile_lists_the_known_ones(tmp_path: Path) -> None:
+    error = fails(tmp_path, "--profile", "wrok", file="[profiles.work]\n[profiles.home]\n", SERVER="h")
+    assert 'no profile "wrok"' in str(error)
+    assert error.hint == "The profiles are: home, work"
+
+
+def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:
+    folder = tmp_path / "sstpsocks"
+    folder.mkdir()
+    (folder / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    configuration = load(tmp_path, file='ca_file = "ca.pem"\nlisten = 1085', SERVER="h", USER="u", PASSWORD="x")
+    assert configuration.tunnel.trust.ca_file == str(folder / "ca.pem")
+    assert configuration.listen.port == 1085
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
+def test_a_file_with_a_password_must_not_be_readable_by_all(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('server = "h"\nuser = "u"\n[profiles.other]\npassword = "hunter2"\n')
+    path.chmod(0o644)
+    error = fails(tmp_path, "--config", str(path), PASSWORD="x")
+    assert "holds a password and can be read by every user" in str(error)
+    assert "chmod 600" in error.hint
+    path.chmod(0o640)
+    load(tmp_path, "--config", str(path), PASSWORD="x")
+    path.write_text('server = "h"\nuser = "u"\n')
+    path.chmod(0o644)
+    load(tmp_path, "--config", str(path), PASSWORD="x")
+    path.chmod(0o666)
+    assert "can be changed by every user" in str(fails(tmp_path, "--config", str(path), PASSWORD="x"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
+def test_a_password_file_that_all_can_read_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("hunter2\n")
+    path.chmod(0o644)
+    configuration = load(tmp_path, "h", "--user", "u", "--password-file", str(path))
+    assert len(configuration.warnings) == 1
+    assert f"chmod 600 {path}" in configuration.warnings[0]
+
+
+def test_permissions_are_not_looked_at_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "password"
+    path.write_text("hunter2\n")
+    path.chmod(0o666)
+    monkeypatch.setattr("sstpsocks.app.configfile.os.name", "nt")
+    assert load(tmp_path, "h", "--user", "u", "--password-file", str(path)).warnings == ()
+
+
+def test_a_misspelt_variable_is_warned_of_and_strangers_are_not(tmp_path: Path) -> None:
+    configuration = load(tmp_path, "h", USER="u", PASSWORD="x", PASWORD="y", INTEROP_TARGET="z")
+    assert len(configuration.warnings) == 1
+    assert "SSTPSOCKS_PASWORD" in configuration.warnings[0]
+    assert "SSTPSOCKS_PASSWORD?" in configuration.warnings[0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the paths are written as POSIX writes them")
+def test_the_configuration_folder_of_each_platform() -> None:
+    def folder(platform: str, home: str = "/home/a", **environ: str) -> str:
+        return str(config_folder(environ, platform=platform, home=home))
+
+    assert folder("linux") == "/home/a/.config/sstpsocks"
+    assert folder("linux", XDG_CONFIG_HOME="/etc/x") == "/etc/x/sstpsocks"
+    assert folder("linux", XDG_CONFIG_HOME="relative") == "/home/a/.config/sstpsocks"
+    assert folder("darwin") == "/home/a/Library/Application Support/sstpsocks"
+    assert folder("win32", APPDATA="/C/Users/a/AppData/Roaming") == "/C/Users/a/AppData/Roaming/sstpsocks"
+    assert folder("win32") == "None"
+    assert folder("linux", home="") == "None"
