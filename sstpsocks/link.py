@@ -1,0 +1,399 @@
+"""The link: TLS plaintext on one side, IP packets and tunnel events on the other (MS-SSTP over RFC 1661).
+
+Theory of operation
+-------------------
+The link is the only place that knows both SSTP and PPP. It carries each machine's events to the other:
+
+* SSTP accepted the call -> PPP opens LCP; PPP authenticated -> SSTP sends CALL_CONNECTED with the key (the server
+  role verifies it); SSTP connected -> PPP may start its network protocols. MS-SSTP 3.2.4.3 and 3.3.4: the binding
+  goes out before any network control packet, and IP passes only in Call_Connected.
+* SSTP's hello timer expired -> an LCP Echo-Request goes with the SSTP one, because some servers answer only that.
+* PPP ended or failed -> SSTP disconnects; SSTP ended -> PPP's lower layer is down.
+
+Everything but IP packets takes the road through the two machines. IP packets of an open link are recognised in
+receive_data() itself, from the fixed eight bytes ``10 00 LL LL FF 03 00 21`` in the common case, and are returned
+as spans of the input, so that no packet becomes an object of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address
+from struct import Struct
+
+from .errors import (
+    AuthenticationFailed,
+    CallRejected,
+    LocalProtocolError,
+    NegotiationFailed,
+    PeerUnresponsive,
+    RemoteProtocolError,
+    TunnelClosed,
+    TunnelError,
+)
+from .ppp import events as ppp_events
+from .ppp.auth import AuthMethod, Credentials
+from .ppp.packet import PROTOCOL_IP, parse_frame
+from .ppp.peer import PppPeer
+from .sstp import events as sstp_events
+from .sstp.client import SstpClient
+from .sstp.events import EndReason
+from .sstp.packet import HEADER_SIZE, MAX_PACKET, VERSION
+from .sstp.server import SstpServer
+
+_FAST_HEADER = Struct(">HHI")  # version and C bit, length, FF 03 00 21
+_DATA_PACKET = 0x1000
+_IP_FRAME = 0xFF030021
+_IP_OFFSET = 8
+
+
+class LinkPhase(Enum):
+    """How far the link has come. The value is the step a person is shown."""
+
+    SSTP = "SSTP"
+    LCP = "LCP"
+    AUTHENTICATION = "authentication"
+    ADDRESSES = "addresses"
+    UP = "up"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseEntered:
+    """A step has succeeded and the next has begun."""
+
+    phase: LinkPhase
+    text: str
+    """What came of the step before; one line without secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsWanted:
+    """The server refused the credentials and allows another try: call retry_authentication() or close()."""
+
+    code: int | None
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """IP packets pass from now on."""
+
+    local: IPv4Address
+    peer: IPv4Address | None
+    dns: tuple[IPv4Address, ...]
+    nbns: tuple[IPv4Address, ...]
+    peer_mru: int
+    """The largest IP packet the peer takes, in octets."""
+    username: str
+    """Who logged in: on the server's side the client's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFailing:
+    """The link will end, for this reason; LinkDown follows after the farewells."""
+
+    error: TunnelError
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """Terminal: send what data_to_send() gives and close the transport."""
+
+    error: TunnelError | None
+    """None when close() was the reason."""
+
+
+LinkEvent = PhaseEntered | CredentialsWanted | LinkUp | LinkFailing | LinkDown
+
+
+class Link:
+    """SSTP and PPP of one connection, in either role."""
+
+    def __init__(self, sstp: SstpClient | SstpServer, ppp: PppPeer) -> None:
+        self.sstp = sstp
+        self.ppp = ppp
+        self.phase = LinkPhase.SSTP
+        self.error: TunnelError | None = None
+        """Why the link ended or is ending; None while it runs and after close()."""
+        self._rest = b""
+        self._events: deque[LinkEvent] = deque()
+        self._username = ""
+        self._closing = False
+        self._was_up = False
+        self._prefixes: dict[int, bytes] = {}
+
+    def __repr__(self) -> str:
+        return f"<Link {self.phase.value} {self.sstp!r} {self.ppp!r}>"
+
+    # Called by the driver
+
+    def start(self, now: float) -> None:
+        """Begin: the HTTP prelude is done. The server role waits for the client's call."""
+        if isinstance(self.sstp, SstpClient):
+            self.sstp.connect(now)
+
+    def receive_data(self, data: bytes, now: float) -> tuple[bytes, list[tuple[int, int]]]:
+        """Take decrypted bytes; return ``(buffer, spans)``: the IP packets among them are ``buffer[start:end]``.
+
+        Never raises on what the peer sent: a broken rule ends the link (LinkDown).
+        """
+        spans: list[tuple[int, int]] = []
+        if self.phase is LinkPhase.CLOSED or not data:
+            return data, spans
+        if self._rest:
+            data = self._rest + data
+        self.sstp.last_received = now
+        try:
+            position = self._receive_run(data, spans, now)
+        except RemoteProtocolError as error:
+            self._broken(error, now)
+            return data, spans
+        self._rest = data[position:] if position < len(data) else b""
+        return data, spans
+
+    def _receive_run(self, data: bytes, spans: list[tuple[int, int]], now: float) -> int:
+        """Walk the SSTP packets in ``data``; return the position of the first incomplete one."""
+        position = 0
+        size = len(data)
+        open_for_ip = self.sstp.passes_data and self.ppp.ipv4_open
+        unpack = _FAST_HEADER.unpack_from
+        while size - position >= HEADER_SIZE:
+            if open_for_ip and size - position >= _IP_OFFSET:
+                kind, length, frame_header = unpack(data, position)
+                if kind == _DATA_PACKET and frame_header == _IP_FRAME and _IP_OFFSET < length <= MAX_PACKET:
+                    end = position + length
+                    if end > size:
+                        break
+                    spans.append((position + _IP_OFFSET, end))
+                    position = end
+                    continue
+            # MS-SSTP 2.2.1: the four reserved bits above the length are ignored on receipt.
+            length = (data[position + 2] & 0x0F) << 8 | data[position + 3]
+            well_formed = data[position] == VERSION and length >= HEADER_SIZE
+            end = position + (length if well_formed else HEADER_SIZE)
+            if end > size:
+                break
+            if not (open_for_ip and self._take_compressed_ip(data, position, end, spans)):
+                self.sstp.receive_packet(data[position:end], now)
+                self._exchange(now)
+                if self.phase is LinkPhase.CLOSED:
+                    return size
+                open_for_ip = self.sstp.passes_data and self.ppp.ipv4_open
+            position = end
+        return position
+
+    def _take_compressed_ip(self, data: bytes, position: int, end: int, spans: list[tuple[int, int]]) -> bool:
+        """Take an IP frame with a compressed header (RFC 1661 6.5, 6.6); return whether it was one."""
+        if data[position] != VERSION or data[position + 1] & 1 or end - position <= HEADER_SIZE:
+            return False
+        protocol, offset = parse_frame(data[position + HEADER_SIZE : end])
+        if protocol != PROTOCOL_IP:
+            return False
+        spans.append((position + HEADER_SIZE + offset, end))
+        return True
+
+    def frame_packets(self, packets: list[bytes]) -> bytes:
+        """Wrap IP packets into SSTP data packets; only while the link is up."""
+        prefixes = self._prefixes
+        pieces: list[bytes] = []
+        for packet in packets:
+            size = len(packet)
+            prefix = prefixes.get(size)
+            if prefix is None:
+                prefix = prefixes[size] = _FAST_HEADER.pack(_DATA_PACKET, size + _IP_OFFSET, _IP_FRAME)
+            pieces.append(prefix)
+            pieces.append(packet)
+        return b"".join(pieces)
+
+    def data_to_send(self, now: float) -> list[bytes]:
+        """Return the control packets to send now, in order."""
+        return self.sstp.data_to_send(now)
+
+    def next_event(self) -> LinkEvent | None:
+        """Return the next event, or None."""
+        return self._events.popleft() if self._events else None
+
+    def poll_at(self) -> float | None:
+        """When handle_timer() wants to be called, None for never."""
+        if self.phase is LinkPhase.CLOSED:
+            return None
+        times = [time for time in (self.sstp.poll_at(), self.ppp.poll_at()) if time is not None]
+        return min(times, default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Let the timers of both machines act."""
+        if self.phase is LinkPhase.CLOSED:
+            return
+        self.sstp.handle_timer(now)
+        self.ppp.handle_timer(now)
+        self._exchange(now)
+
+    def retry_authentication(self, credentials: Credentials, now: float) -> None:
+        """Answer CredentialsWanted. Raises LocalProtocolError for credentials that were refused before."""
+        self.ppp.retry_authentication(credentials, now)
+        self._exchange(now)
+
+    def close(self, now: float) -> None:
+        """End in order: LCP Terminate-Request, then CALL_DISCONNECT; LinkDown follows."""
+        if self.phase in (LinkPhase.CLOSED, LinkPhase.CLOSING):
+            return
+        self._closing = True
+        self.phase = LinkPhase.CLOSING
+        self.ppp.close(now)
+        self._exchange(now)
+
+    def fail(self, error: TunnelError, now: float) -> None:
+        """End in order because of ``error``, which LinkDown will carry."""
+        self._fail(error)
+        self.close(now)
+
+    def transport_lost(self, error: TunnelError, now: float) -> None:
+        """The connection is gone: clean up at once with nothing sent (MS-SSTP 3.2.7.1)."""
+        if self.phase is LinkPhase.CLOSED:
+            return
+        if not self._closing:
+            self._fail(error)
+        self.sstp.lower_layer_lost(now)
+        self._exchange(now)
+        self._down()
+
+    # Carrying events from one machine to the other
+
+    def _exchange(self, now: float) -> None:
+        busy = True
+        while busy and self.phase is not LinkPhase.CLOSED:
+            busy = False
+            while (sstp_event := self.sstp.next_event()) is not None:
+                busy = True
+                self._on_sstp(sstp_event, now)
+            while (ppp_event := self.ppp.next_event()) is not None:
+                busy = True
+                self._on_ppp(ppp_event, now)
+            for frame in self.ppp.frames_to_send(now):
+                busy = True
+                if not self.sstp.closed:
+                    self.sstp.send_frame(frame, now)
+
+    def _on_sstp(self, event: sstp_events.SstpEvent, now: float) -> None:
+        match event:
+            case sstp_events.CallAccepted():
+                self._enter(LinkPhase.LCP, "call accepted")
+                self.ppp.open(now)
+            case sstp_events.FrameReceived(frame):
+                try:
+                    self.ppp.receive_frame(frame, now)
+                except RemoteProtocolError as error:
+                    self._broken(error, now)
+            case sstp_events.CallConnected():
+                self._enter(
+                    LinkPhase.ADDRESSES, "crypto binding sent" if self._is_client else "crypto binding verified"
+                )
+                self.ppp.start_network(now)
+            case sstp_events.EchoRequested():
+                self.ppp.send_echo_request(now)
+            case sstp_events.CallEnding():
+                if not self._closing:
+                    self._fail(self._error_of(event.reason, event.status, event.text))
+            case sstp_events.CallEnded():
+                if not self._closing:
+                    self._fail(self._error_of(event.reason, event.status, event.text))
+                self.ppp.lower_layer_down(now)
+                self._down()
+
+    def _on_ppp(self, event: ppp_events.PppEvent, now: float) -> None:
+        match event:
+            case ppp_events.LcpOpened(peer_mru, method):
+                wanted = f"server asks for {method.value}" if method else "server asks for no authentication"
+                self._enter(LinkPhase.AUTHENTICATION, f"MRU {peer_mru}, {wanted}")
+            case ppp_events.AuthenticationSucceeded():
+                self._authenticated(event, now)
+            case ppp_events.AuthenticationRefused():
+                if event.retry_allowed:
+                    self._events.append(CredentialsWanted(event.code, event.message, event.hint))
+                else:
+                    self._fail(AuthenticationFailed(event.message, code=event.code, hint=event.hint))
+            case ppp_events.Ipv4Opened(local, peer, dns, nbns):
+                self.phase = LinkPhase.UP
+                self._was_up = True
+                self._events.append(LinkUp(local, peer, dns, nbns, self.ppp.peer_mru, self._username))
+            case ppp_events.Ipv4Closed(reason):
+                if not self._closing:
+                    self._fail(TunnelClosed(f"server, IPCP: {reason}"))
+                self.ppp.close(now)
+            case ppp_events.Failed(error):
+                self._fail(error)
+                self._disconnect(now)
+            case ppp_events.Finished(reason, _by_peer):
+                if not self._closing and self.error is None:
+                    self._fail(self._ended_by_ppp(reason))
+                self._disconnect(now)
+            case ppp_events.EchoReplied() | ppp_events.IpPacketReceived():
+                # Any packet counted as life already (MS-SSTP 3.2.6); IP of an open link never comes this way.
+                pass
+
+    def _authenticated(self, event: ppp_events.AuthenticationSucceeded, now: float) -> None:
+        self._username = event.username
+        method = event.method.value if isinstance(event.method, AuthMethod) else "no authentication"
+        self._enter(LinkPhase.ADDRESSES if self._is_client else self.phase, f"{method} succeeded")
+        self.sstp.authenticated(event.hlak, now)
+
+    def _disconnect(self, now: float) -> None:
+        self.phase = LinkPhase.CLOSING
+        if self.sstp.closed:
+            self._down()
+            return
+        try:
+            self.sstp.disconnect(now)
+        except LocalProtocolError:
+            # Already ending: the machine's own timers finish it.
+            return
+
+    # Ends
+
+    @property
+    def _is_client(self) -> bool:
+        return isinstance(self.sstp, SstpClient)
+
+    def _enter(self, phase: LinkPhase, text: str) -> None:
+        if self.phase in (LinkPhase.CLOSING, LinkPhase.CLOSED) or phase is self.phase:
+            return
+        self.phase = phase
+        self._events.append(PhaseEntered(phase, text))
+
+    def _fail(self, error: TunnelError) -> None:
+        """Record why the link ends; the first reason is the one that counts."""
+        if self.error is None:
+            self.error = error
+            self._events.append(LinkFailing(error))
+
+    def _broken(self, error: RemoteProtocolError, now: float) -> None:
+        text = f"server broke the protocol ({error.layer or 'sstp'}): {error}"
+        self._fail(TunnelClosed(text) if self._was_up else CallRejected(text, hint=error.hint))
+        self.sstp.lower_layer_lost(now)
+        self.ppp.lower_layer_down(now)
+        self._down()
+
+    def _down(self) -> None:
+        if self.phase is not LinkPhase.CLOSED:
+            self.phase = LinkPhase.CLOSED
+            self._rest = b""
+            self._events.append(LinkDown(self.error))
+
+    def _ended_by_ppp(self, reason: str) -> TunnelError:
+        if self._was_up:
+            return TunnelClosed(f"server ended the PPP link: {reason}")
+        return CallRejected(f"server ended the PPP link during {self.phase.value}: {reason}")
+
+    def _error_of(self, reason: EndReason, status: int | None, text: str) -> TunnelError:
+        if reason is EndReason.PEER_SILENT:
+            return PeerUnresponsive(text, hint="the network path or the server is gone")
+        if self._was_up:
+            return TunnelClosed(text)
+        if reason is EndReason.NEGOTIATION_TIMEOUT:
+            return NegotiationFailed(text, protocol="sstp", hint="the server may be overloaded; try again")
+        return CallRejected(text, sstp_status=status)
