@@ -1,7 +1,7 @@
 """CHAP (RFC 1994): what its client and server do, whatever the algorithm; chap.py and chap_mschapv2.py add those.
 
 Malformed packets raise RemoteProtocolError and leave the machine as it was. Well-formed packets that do not fit
-the state are discarded and counted, as RFC 1994 section 4 demands.
+the state are discarded and counted: RFC 1994 section 4.1 has stray Responses "silently discarded".
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ class MsChapV2Client(ChapClient):
         self._password_hash = nt_password_hash(password)
 
     def _check_challenge(self, value: bytes) -> None:
-        # RFC 2759 section 3: "The Value-Size field is [...] 16".
+        # RFC 2759 section 3: "MS-CHAP-V2 authenticators send a sixteen-octet challenge Value field."
         if len(value) != CHALLENGE_SIZE:
             raise RemoteProtocolError(
                 f"the server's MS-CHAPv2 Challenge holds {len(value)} bytes instead of {CHALLENGE_SIZE}",

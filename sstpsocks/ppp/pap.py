@@ -154,7 +154,7 @@ class PapServer:
         request = PapRequest.parse(parsed.data)
         if self.state is PapState.WAITING:
             self._judge(request)
-        # RFC 1334 section 2.2.1: once decided, a repeated request gets "the same reply Code previously returned".
+        # RFC 1334 section 2.2.1: the Ack might be lost, so a repeated request gets the code that the first one got.
         if self.state is PapState.SUCCEEDED:
             answer = AuthPacket(PapCode.AUTHENTICATE_ACK, parsed.identifier, pap_message_to_bytes(b"Welcome"))
         else:
