@@ -39,6 +39,7 @@ class Phase(Enum):
 
     UNANSWERED = "before the call was accepted"
     NEGOTIATING = "during PPP negotiation and log-in"
+    # Of a client only: the server has shown no sign yet that it took CALL_CONNECTED.
     UNPROVEN = "right after the crypto binding (CALL_CONNECTED), before any answer to address negotiation"
     ESTABLISHED = "while the call was established"
 
@@ -70,20 +71,21 @@ def peer_aborted(peer: str, phase: Phase, attribute_id: int | None, status: int 
     """Return the sentence for a received CALL_ABORT; ``peer`` is "server" or "client"."""
     details = describe_status(attribute_id, status)
     sentence = f"The {peer} aborted the SSTP call {phase.value}" + (f", saying {details}" if details else "")
-    rejected = (attribute_id, status) == (AttributeId.CRYPTO_BINDING, Status.VALUE_NOT_SUPPORTED)
-    return _with_binding_cause(sentence, phase, rejected) if peer == "server" else sentence
+    # Only a server judges the binding.
+    rejected = peer == "server" and (attribute_id, status) == (AttributeId.CRYPTO_BINDING, Status.VALUE_NOT_SUPPORTED)
+    return _with_binding_cause(sentence, phase, rejected)
 
 
 def peer_disconnected(peer: str, phase: Phase) -> str:
     """Return the sentence for a received CALL_DISCONNECT."""
     sentence = f"The {peer} ended the SSTP call {phase.value}"
-    return _with_binding_cause(sentence, phase, False) if peer == "server" else sentence
+    return _with_binding_cause(sentence, phase, False)
 
 
 def lower_layer_lost(peer: str, phase: Phase) -> str:
     """Return the sentence for a connection that broke or was closed without CALL_DISCONNECT."""
     sentence = f"The connection to the {peer} was closed or lost {phase.value}"
-    if peer == "server" and phase is Phase.UNPROVEN:
+    if phase is Phase.UNPROVEN:
         return f"{sentence}: if that was the server, it probably rejected the crypto binding; then {_BINDING_CAUSE}"
     return sentence
 

@@ -116,7 +116,7 @@ class SstpMachine:
         self._deadline: float | None = None  # negotiation, abort or disconnect timer, whichever the state has
         self._echo_sent_at: float | None = None  # the last ECHO_REQUEST of the hello timer
         self._end: CallEnded | None = None  # what began the end; given once everything is over
-        self._answered = False  # the peer went on after CALL_CONNECTED
+        self._answered = False  # the peer has shown that the crypto binding holds
         self._reactions: dict[Reaction, Callable[[bytes, float], None]] = {
             Reaction.IGNORE: self._ignore,
             Reaction.REFUSE: self._refuse,

@@ -109,6 +109,7 @@ class SstpServer(SstpMachine):
         if not offered_hashes & ALL_HASHES:
             raise LocalProtocolError("the server must offer at least one hash protocol", layer="sstp")
         super().__init__(State.SERVER_CALL_DISCONNECTED, timers)
+        self._answered = True  # what enters Call_Connected here has been verified
         self._certificate_der = certificate_der
         self._offered_hashes = offered_hashes
         self._verify_binding = verify_binding
