@@ -162,6 +162,7 @@ def test_frames_of_a_call_that_is_ending_are_dropped_in_both_directions() -> Non
     book = connected_client()
     machine = book.machine
     book.local(machine.disconnect).sends("CALL_DISCONNECT 0:0").tells("CallEnding DISCONNECTED 0:0")
+    assert not machine.passes_data
     book.receives_frame(IP_FRAME).receives_frame(LCP_FRAME)
     book.local(lambda now: machine.send_frame(LCP_FRAME, now)).done()
     assert machine.frames_dropped == 3
@@ -222,6 +223,19 @@ def test_life_that_the_data_path_notes_by_itself_counts() -> None:
     book = established_client().waits(20).sends("ECHO_REQUEST").tells("EchoRequested")
     book.machine.last_received = book.now + 5
     book.waits(24.9).waits(0.1).sends("ECHO_REQUEST").tells("EchoRequested").done()
+
+
+def test_the_hello_timer_begins_with_call_connected_not_with_the_last_packet_before() -> None:
+    book = accepted_client().waits(50)
+    client = book.machine
+    assert isinstance(client, SstpClient)
+    book.local(lambda now: client.authenticated(HLAK, now)).sends("CALL_CONNECTED").tells("CallConnected")
+    book.waits(19.9).waits(0.1).sends("ECHO_REQUEST").tells("EchoRequested").done()
+
+
+def test_an_answer_within_the_resolution_of_the_clock_is_life() -> None:
+    book = established_client().waits(20).sends("ECHO_REQUEST").tells("EchoRequested")
+    book.receives(ECHO_RESPONSE).waits(20).sends("ECHO_REQUEST").tells("EchoRequested").done()
 
 
 def test_a_timer_called_late_still_asks_first() -> None:

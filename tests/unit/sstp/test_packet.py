@@ -161,6 +161,7 @@ def test_network_layer_frames_and_ncp_answers_are_told_apart() -> None:
     assert is_network_layer(bytes.fromhex("ff030021"))
     assert is_network_layer(bytes.fromhex("0057"))
     assert not is_network_layer(bytes.fromhex("ff038021"))
+    assert not is_network_layer(bytes.fromhex("ff034021"))
     assert not is_network_layer(b"")
     assert is_ncp_answer(bytes.fromhex("ff0380210300"))
     assert is_ncp_answer(bytes.fromhex("80210200"))
