@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from typing import Protocol
 
 from ..counters import NetCounters
@@ -57,6 +58,11 @@ class TcpHost(Protocol):
     @property
     def config(self) -> TcpConfig:
         """Settings for new connections."""
+        ...
+
+    @property
+    def address(self) -> IPv4Address:
+        """Our address."""
         ...
 
     @property

@@ -1,0 +1,111 @@
+"""How much may be in flight: the interface, and NewReno (RFC 5681, RFC 6582, initial window by RFC 6928)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ...errors import LocalProtocolError
+
+
+def initial_window(smss: int) -> int:
+    """Return IW: RFC 6928 section 2, "min (10*MSS, max (2*MSS, 14600))"."""
+    return min(10 * smss, max(2 * smss, 14600))
+
+
+class CongestionControl(Protocol):
+    """What sending and loss recovery ask of an algorithm. Octets; ``flight`` is what is sent and unacknowledged."""
+
+    cwnd: int
+    """The congestion window."""
+    ssthresh: int
+    """The slow start threshold."""
+
+    def acknowledged(self, count: int, flight: int, now: float, rtt: float | None) -> None:
+        """``count`` octets were newly acknowledged outside recovery; ``flight`` was out before."""
+        ...
+
+    def loss_detected(self, flight: int, now: float) -> None:
+        """Fast retransmit: reduce ssthresh (RFC 5681 equation 4) and the window to it."""
+        ...
+
+    def retransmission_timeout(self, flight: int, now: float, *, first: bool) -> None:
+        """The timer fired: back to one segment. ``first`` is False when the same segment timed out before."""
+        ...
+
+    def recovered(self, flight: int) -> None:
+        """Fast recovery ended with everything acknowledged that was out when it began."""
+        ...
+
+    def idle(self) -> None:
+        """Nothing was sent for more than one RTO: restart the ACK clock (RFC 5681 section 4.1)."""
+        ...
+
+    def set_mss(self, smss: int) -> None:
+        """The path carries smaller segments than was thought."""
+        ...
+
+
+class NewReno:
+    """RFC 5681 slow start and congestion avoidance with appropriate byte counting."""
+
+    __slots__ = ("_avoided", "_smss", "cwnd", "ssthresh")
+
+    def __init__(self, smss: int, *, syn_lost: bool = False) -> None:
+        if smss <= 0:
+            raise LocalProtocolError("a segment size must be positive", layer="tcp")
+        self._smss = smss
+        # RFC 5681 section 3.1: "If the SYN or SYN/ACK is lost, the initial window … MUST be one segment".
+        self.cwnd = smss if syn_lost else initial_window(smss)
+        # "The initial value of ssthresh SHOULD be set arbitrarily high".
+        self.ssthresh = 1 << 30
+        self._avoided = 0
+        """Octets acknowledged towards the next increase in congestion avoidance."""
+
+    def __repr__(self) -> str:
+        return f"<NewReno cwnd {self.cwnd} ssthresh {self.ssthresh}>"
+
+    def acknowledged(self, count: int, flight: int, now: float, rtt: float | None) -> None:
+        """Grow, but only a window that is used: RFC 7661 section 3 explains why an unused one must not."""
+        cwnd = self.cwnd
+        if cwnd < self.ssthresh:
+            if 2 * flight >= cwnd:
+                # RFC 3465 with a larger limit than its 2 segments: peers that acknowledge every 16 segments or once
+                # a batch, as we do, would otherwise never leave slow start.
+                self.cwnd = cwnd + min(count, 16 * self._smss)
+            return
+        if flight + 2 * self._smss < cwnd:
+            return
+        # RFC 5681 section 3.1: "increase cwnd by SMSS bytes … when the amount of acknowledged data reaches cwnd".
+        self._avoided += count
+        if self._avoided >= cwnd:
+            self._avoided -= cwnd
+            self.cwnd = cwnd + self._smss
+
+    def loss_detected(self, flight: int, now: float) -> None:
+        """Halve."""
+        # RFC 5681 equation (4): "ssthresh = max (FlightSize / 2, 2*SMSS)"
+        self.ssthresh = max(flight // 2, 2 * self._smss)
+        self.cwnd = self.ssthresh
+        self._avoided = 0
+
+    def retransmission_timeout(self, flight: int, now: float, *, first: bool) -> None:
+        """Fall back to slow start from the loss window."""
+        if first:
+            # RFC 5681 section 3.1: "the value of ssthresh is held constant" when the same segment is lost again.
+            self.ssthresh = max(flight // 2, 2 * self._smss)
+        self.cwnd = self._smss
+        self._avoided = 0
+
+    def recovered(self, flight: int) -> None:
+        """RFC 6582 section 3.2 step 3, full acknowledgments: "min (ssthresh, max(FlightSize, SMSS) + SMSS)"."""
+        self.cwnd = min(self.ssthresh, max(flight, self._smss) + self._smss)
+        self._avoided = 0
+
+    def idle(self) -> None:
+        """RFC 5681 section 4.1: "cwnd is reduced to the value of the restart window", min(IW, cwnd)."""
+        self.cwnd = min(self.cwnd, initial_window(self._smss))
+
+    def set_mss(self, smss: int) -> None:
+        """Count in the new unit; the window in octets may stay (RFC 1191 section 6.4)."""
+        self._smss = smss
+        self.cwnd = max(self.cwnd, smss)

@@ -1,0 +1,94 @@
+"""A port that waits for connections (RFC 9293 section 3.10.7.2)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from ipaddress import IPv4Address
+
+from ...errors import ConnectionLost
+from .connection import TcpConnection
+from .host import TcpHost
+from .segment import ACK, RST, SYN, build_reset, parse_segment
+from .tcb import Tcb
+
+
+class TcpListener:
+    """Makes a connection of each SYN, at most ``backlog`` at once that nobody accepted yet."""
+
+    __slots__ = ("_connections", "_ready", "backlog", "closed", "host", "notify", "port")
+
+    def __init__(self, host: TcpHost, port: int, backlog: int = 128) -> None:
+        self.host = host
+        """The stack."""
+        self.port = port
+        """The local port."""
+        self.backlog = backlog
+        """Bound on connections that are not accepted yet, half-open ones included."""
+        self.notify: Callable[[], None] | None = None
+        """For the owner's use."""
+        self.closed = False
+        """close() was called."""
+        self._connections: set[Tcb] = set()
+        """Half-open, and established but not accepted."""
+        self._ready: deque[TcpConnection] = deque()
+        """Established and not accepted, in the order they became so."""
+
+    def __repr__(self) -> str:
+        return f"<TcpListener port {self.port} pending {len(self._connections)} ready {len(self._ready)}>"
+
+    def receive_segment(self, data: bytes, start: int, end: int, source: bytes, now: float) -> bytes | None:
+        """Take the segment ``data[start:end]`` from the packed address ``source``, for no existing connection.
+
+        Return the packet that is to be sent in reply, if any. A SYN beyond the backlog is dropped: the peer sends it
+        again, and there may be room by then.
+        """
+        segment = parse_segment(data, start, end)
+        if segment is None:
+            self.host.counters.tcp_in_errs += 1
+            return None
+        # "First, check for a RST. An incoming RST segment could not be valid … and should be ignored."
+        if segment.flags & RST:
+            return None
+        # "Second, check for an ACK. Any acknowledgment is bad if it arrives on a connection still in the LISTEN state."
+        if segment.flags & ACK:
+            self.host.counters.tcp_out_rsts += 1
+            return build_reset(data, start, end, source, self.host.address.packed)
+        # "Third, check for a SYN"; "Fourth, other data or control … Drop the segment, and return."
+        if not segment.flags & SYN or self.closed or len(self._connections) >= self.backlog:
+            return None
+        remote = (IPv4Address(source), int.from_bytes(data[start : start + 2], "big"))
+        connection = TcpConnection(self.host, (self.host.address, self.port), remote)
+        connection.listener = self
+        self._connections.add(connection)
+        connection.open_passive(segment, now)
+        return None
+
+    def connection_changed(self, connection: Tcb) -> None:
+        """One of ours was established or ended."""
+        if connection.error is not None:
+            self._connections.discard(connection)
+            self._ready = deque(ready for ready in self._ready if ready is not connection)
+            connection.listener = None
+        elif connection.established and isinstance(connection, TcpConnection) and connection not in self._ready:
+            self._ready.append(connection)
+            self.host.mark_dirty(self)
+
+    def accept(self) -> TcpConnection | None:
+        """Return the next established connection, None when there is none."""
+        if not self._ready:
+            return None
+        connection = self._ready.popleft()
+        connection.listener = None
+        self._connections.discard(connection)
+        return connection
+
+    def close(self, now: float = 0.0) -> None:
+        """Take no more connections and reset those that nobody accepted."""
+        self.closed = True
+        for connection in list(self._connections):
+            if isinstance(connection, TcpConnection):
+                connection.listener = None
+                connection.abort(now, ConnectionLost("listener closed"))
+        self._connections.clear()
+        self._ready.clear()

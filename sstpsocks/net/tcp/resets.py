@@ -1,0 +1,46 @@
+"""Resets in both directions, and the challenges that make blind ones fail (RFC 5961)."""
+
+from __future__ import annotations
+
+from ...errors import ConnectionLost, ConnectionRefused, SstpsocksError
+from .segment import ACK, RST, Segment
+from .tcb import Tcb, TcpState
+
+_RESET_IS_NO_NEWS = frozenset({TcpState.CLOSING, TcpState.LAST_ACK, TcpState.TIME_WAIT})
+"""States in which the owner has everything it will get and said everything it had to say."""
+_CHALLENGES_PER_PERIOD = 10
+_CHALLENGE_PERIOD = 5.0
+"""RFC 5961 section 7: "no more than 10 challenge ACKs to be sent in a 5-second window" (there of the whole system;
+here of one connection, which cannot be used to learn about others)."""
+
+
+def second_check_rst(tcb: Tcb, segment: Segment, now: float) -> None:
+    """Second step, with RFC 5961 section 3.2: only an exact sequence number resets, others are challenged."""
+    if segment.seq != tcb.rcv_nxt:
+        challenge_ack(tcb, now)
+        return
+    where = f"{tcb.remote[0]} port {tcb.remote[1]}"
+    if tcb.state is TcpState.SYN_RECEIVED:
+        # A passive open returns to LISTEN (the listener goes on), an active one was refused.
+        tcb.fail(ConnectionRefused(f"{where}: connection refused"))
+    elif tcb.state in _RESET_IS_NO_NEWS:
+        tcb.close()
+    else:
+        tcb.fail(ConnectionLost(f"{where}: connection reset by peer"))
+
+
+def challenge_ack(tcb: Tcb, now: float) -> None:
+    """Queue an ACK that a genuine peer answers, unless too many went out lately (RFC 5961 section 7)."""
+    if now >= tcb.challenge_period_end:
+        tcb.challenge_period_end = now + _CHALLENGE_PERIOD
+        tcb.challenge_acks = 0
+    if tcb.challenge_acks < _CHALLENGES_PER_PERIOD:
+        tcb.challenge_acks += 1
+        tcb.ack_now = True
+
+
+def reset(tcb: Tcb, error: SstpsocksError) -> None:
+    """Send "<SEQ=SND.NXT><CTL=RST>" and delete the TCB (RFC 9293 section 3.10.5)."""
+    tcb.host.counters.tcp_out_rsts += 1
+    tcb.reply(tcb.builder.build(tcb.snd_max, tcb.rcv_nxt, RST | ACK, 0))
+    tcb.fail(error)

@@ -1,0 +1,46 @@
+"""The retransmission timeout from round-trip times (RFC 6298)."""
+
+from __future__ import annotations
+
+ALPHA = 1 / 8
+BETA = 1 / 4
+K = 4
+GRANULARITY = 0.001
+"""G: our clock is finer, but the loop that reads it wakes about once a millisecond at best."""
+
+
+class RttEstimator:
+    """SRTT, RTTVAR and RTO of one connection, in seconds."""
+
+    __slots__ = ("_max_rto", "_min_rto", "rto", "rttvar", "srtt")
+
+    def __init__(self, initial_rto: float, min_rto: float, max_rto: float) -> None:
+        self.srtt: float | None = None
+        """The smoothed round-trip time; None until the first measurement."""
+        self.rttvar = 0.0
+        """The round-trip time variation."""
+        self.rto = initial_rto
+        """(2.1) "Until a round-trip time (RTT) measurement has been made … set RTO <- 1 second"."""
+        self._min_rto = min_rto
+        self._max_rto = max_rto
+
+    def __repr__(self) -> str:
+        return f"<RttEstimator srtt {self.srtt} rttvar {self.rttvar:.6f} rto {self.rto:.3f}>"
+
+    def measured(self, rtt: float) -> None:
+        """Take a measurement of a segment that was sent once (Karn's algorithm is the caller's business)."""
+        if self.srtt is None:
+            # (2.2) "SRTT <- R, RTTVAR <- R/2, RTO <- SRTT + max (G, K*RTTVAR)"
+            self.srtt = rtt
+            self.rttvar = rtt / 2
+        else:
+            # (2.3) "RTTVAR <- (1 - beta) * RTTVAR + beta * |SRTT - R'|, SRTT <- (1 - alpha) * SRTT + alpha * R'"
+            self.rttvar += BETA * (abs(self.srtt - rtt) - self.rttvar)
+            self.srtt += ALPHA * (rtt - self.srtt)
+        # (2.4), (2.5): lower and upper bound. The lower one goes on the variation as in Linux, so that a very steady
+        # path with a long round trip keeps min_rto of head room for a peer's delayed ACK.
+        self.rto = min(self.srtt + max(GRANULARITY, K * self.rttvar, self._min_rto), self._max_rto)
+
+    def back_off(self) -> None:
+        """(5.5) "The host MUST set RTO <- RTO * 2 ("back off the timer")", up to the bound of (2.5)."""
+        self.rto = min(self.rto * 2, self._max_rto)

@@ -1,0 +1,220 @@
+"""The sender: which segments may go now, and how they are built (RFC 9293 section 3.8.6, RFC 5681).
+
+Nothing is built before next_packets() asks for it, so nothing waits in a queue of ours where it could be mistaken for
+lost: round-trip and retransmission clocks start here.
+"""
+
+from __future__ import annotations
+
+from ...base.seqnum import MASK, le, lt
+from .segment import ACK, FIN, PSH, SYN, syn_options
+from .tcb import Tcb, TcpState
+from .window import advertise_window
+
+_HANDSHAKE = frozenset({TcpState.SYN_SENT, TcpState.SYN_RECEIVED})
+_DATA_MAY_GO = frozenset(
+    {TcpState.ESTABLISHED, TcpState.CLOSE_WAIT, TcpState.FIN_WAIT_1, TcpState.CLOSING, TcpState.LAST_ACK}
+)
+"""States in which data or a FIN of ours may be unsent or unacknowledged."""
+
+
+def update_send_window(tcb: Tcb, seq: int, ack: int, window: int) -> None:
+    """Take the offered window (scaled) unless the segment is older than the one that set it last.
+
+    RFC 9293 section 3.10.7.4: "If (SND.WL1 < SEG.SEQ or (SND.WL1 = SEG.SEQ and SND.WL2 =< SEG.ACK)), set SND.WND <-
+    SEG.WND, set SND.WL1 <- SEG.SEQ, and set SND.WL2 <- SEG.ACK."
+    """
+    if lt(tcb.snd_wl1, seq) or (tcb.snd_wl1 == seq and le(tcb.snd_wl2, ack)):
+        tcb.snd_wnd = window
+        tcb.snd_wl1 = seq
+        tcb.snd_wl2 = ack
+        if window:
+            tcb.probes = 0
+            if window > tcb.max_snd_wnd:
+                tcb.max_snd_wnd = window
+
+
+def sendable(tcb: Tcb) -> int:
+    """Return the size of the data segment that may be sent at snd_nxt now, 0 for none.
+
+    The Nagle algorithm is off: what a program writes goes out. Silly windows are avoided by RFC 9293 section
+    3.8.6.2.1: send when a full segment fits, or all queued data, or at least half of the largest window ever offered.
+    """
+    if tcb.state not in _DATA_MAY_GO:
+        return 0
+    in_flight = (tcb.snd_nxt - tcb.snd_una) & MASK
+    unsent = len(tcb.send_queue) - in_flight
+    if unsent <= 0:
+        return 0
+    window = tcb.congestion.cwnd + tcb.inflation
+    if tcb.snd_wnd < window:
+        window = tcb.snd_wnd
+    size = window - in_flight
+    if size >= tcb.snd_mss:
+        return min(unsent, tcb.snd_mss)
+    if size >= unsent:
+        return unsent
+    if size > 0 and window == tcb.snd_wnd and 2 * size >= tcb.max_snd_wnd:
+        return size
+    return 0
+
+
+def fin_due(tcb: Tcb) -> bool:
+    """Whether a FIN without data is the next thing to send. It may go into a closed window."""
+    return (
+        tcb.fin_queued
+        and not tcb.fin_acked
+        and tcb.state in _DATA_MAY_GO
+        and (tcb.snd_nxt - tcb.snd_una) & MASK == len(tcb.send_queue)
+    )
+
+
+def has_output(tcb: Tcb) -> bool:
+    """Whether next_packets() would return anything."""
+    return (
+        tcb.ack_now
+        or tcb.send_head
+        or tcb.syn_pending
+        or bool(tcb.replies)
+        or sendable(tcb) > 0
+        or (tcb.fin_queued and fin_due(tcb))
+    )
+
+
+def next_packets(tcb: Tcb, now: float, max_bytes: int) -> list[bytes]:
+    """Build packets until nothing more may go or ``max_bytes`` is reached or passed by one packet."""
+    if max_bytes <= 0:
+        return []
+    packets = tcb.replies
+    tcb.replies = []
+    if tcb.state in _HANDSHAKE:
+        _handshake_packets(tcb, now, packets)
+        tcb.host.counters.tcp_out_segs += len(packets)
+        return packets
+    if tcb.bare_ack_first:
+        packets.append(pure_ack(tcb))
+    if tcb.send_head:
+        packets.append(_head_segment(tcb, now))
+    if sendable(tcb):
+        _data_segments(tcb, now, max_bytes, packets)
+    if tcb.fin_queued and fin_due(tcb):
+        packets.append(_data_segment(tcb, tcb.snd_nxt, 0, now))
+    if tcb.ack_now:
+        packets.append(pure_ack(tcb))
+    tcb.host.counters.tcp_out_segs += len(packets)
+    return packets
+
+
+def pure_ack(tcb: Tcb) -> bytes:
+    """Return "<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>".
+
+    The sequence number is snd_max: snd_nxt may have fallen back, and the peer would find that outside its window.
+    """
+    packet = tcb.builder.build(tcb.snd_max, tcb.rcv_nxt, ACK, advertise_window(tcb))
+    _acknowledged_everything(tcb)
+    return packet
+
+
+def _acknowledged_everything(tcb: Tcb) -> None:
+    """A segment with our ACK and window leaves."""
+    tcb.in_order_run += tcb.unacked_segments
+    tcb.unacked_segments = 0
+    tcb.ack_now = tcb.bare_ack_first = False
+    tcb.delack_deadline = None
+
+
+def _handshake_packets(tcb: Tcb, now: float, packets: list[bytes]) -> None:
+    """SYN in SYN-SENT, SYN and ACK in SYN-RECEIVED; in the latter also pure ACKs."""
+    if tcb.syn_pending:
+        tcb.syn_pending = False
+        tcb.syn_transmissions += 1
+        if tcb.syn_transmissions == 1:
+            tcb.timed_at = now
+        if tcb.rto_deadline is None:
+            tcb.rto_deadline = now + tcb.rtt.rto
+        answering = tcb.state is TcpState.SYN_RECEIVED
+        # RFC 7323 section 2.2: the option goes into a SYN,ACK only if the SYN had it; _take_syn() zeroed the shift
+        # then, and a shift of 0 of our own need not be announced.
+        shift = tcb.rcv_wind_shift or None
+        packets.append(
+            tcb.builder.build(
+                tcb.iss,
+                tcb.rcv_nxt if answering else 0,
+                SYN | ACK if answering else SYN,
+                min(tcb.rcv_capacity, 0xFFFF),
+                options=syn_options(tcb.host.mss, shift),
+            )
+        )
+    if tcb.ack_now:
+        packets.append(pure_ack(tcb))
+
+
+def _data_segments(tcb: Tcb, now: float, max_bytes: int, packets: list[bytes]) -> None:
+    """The send run: new data, or after a timeout old data again, at the MSS."""
+    if tcb.snd_nxt == tcb.snd_una and now - tcb.last_sent > tcb.rtt.rto and tcb.snd_una == tcb.snd_max:
+        # RFC 5681 section 4.1: "if the TCP has not sent data in an interval exceeding the retransmission timeout".
+        tcb.congestion.idle()
+    size = sendable(tcb)
+    built = 0
+    while size:
+        packet = _data_segment(tcb, tcb.snd_nxt, size, now)
+        packets.append(packet)
+        built += len(packet)
+        if built >= max_bytes:
+            return
+        size = sendable(tcb)
+
+
+def _head_segment(tcb: Tcb, now: float) -> bytes:
+    """One segment from snd_una: a retransmission, or a probe of a closed window.
+
+    RFC 9293 section 3.8.6.1 (MUST-36): "The sending TCP peer must regularly transmit at least one octet of new data
+    (if available), or retransmit to the receiving TCP peer even if the send window is zero, in order to "probe" the
+    window". A probe does not move snd_nxt, so that sending begins at the right place when the window opens.
+    """
+    tcb.send_head = False
+    size = min(tcb.snd_mss, len(tcb.send_queue), max(tcb.snd_wnd, 1))
+    snd_nxt = tcb.snd_nxt
+    packet = _data_segment(tcb, tcb.snd_una, size, now)
+    if lt(tcb.snd_nxt, snd_nxt):
+        tcb.snd_nxt = snd_nxt
+    if not tcb.snd_wnd and snd_nxt == tcb.snd_una:
+        tcb.snd_nxt = snd_nxt
+        tcb.rto_deadline = None
+    return packet
+
+
+def _data_segment(tcb: Tcb, seq: int, size: int, now: float) -> bytes:
+    """Build the segment of ``size`` octets at ``seq``, with FIN when it ends all data, and move snd_nxt behind it."""
+    offset = (seq - tcb.snd_una) & MASK
+    queued = len(tcb.send_queue)
+    end = (seq + size) & MASK
+    flags = ACK
+    if offset + size == queued:
+        if size:
+            flags |= PSH
+        if tcb.fin_queued:
+            flags |= FIN
+            end = (end + 1) & MASK
+    packet = tcb.builder.build(
+        seq, tcb.rcv_nxt, flags, advertise_window(tcb), tcb.send_queue.peek(offset, size) if size else b""
+    )
+    if tcb.snd_max == tcb.snd_una:
+        tcb.stalled_since = now
+    if seq != tcb.snd_max:
+        # Karn: an acknowledgement could mean either transmission from here on.
+        tcb.timed_end = None
+        tcb.host.counters.tcp_retrans_segs += 1
+    elif tcb.timed_end is None:
+        tcb.timed_end = end
+        tcb.timed_at = now
+    tcb.snd_nxt = end
+    if lt(tcb.snd_max, end):
+        tcb.snd_max = end
+    tcb.last_sent = now
+    if tcb.rto_deadline is None:
+        # RFC 6298 (5.1)
+        tcb.rto_deadline = now + tcb.rtt.rto
+    if tcb.ack_now or tcb.unacked_segments:
+        _acknowledged_everything(tcb)
+    return packet

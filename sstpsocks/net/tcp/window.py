@@ -1,0 +1,55 @@
+"""The window we offer, and how the buffer behind it grows."""
+
+from __future__ import annotations
+
+from ...base.seqnum import MASK
+from .tcb import Tcb, TcpState
+
+_TEXT_MAY_COME = frozenset({TcpState.ESTABLISHED, TcpState.FIN_WAIT_1, TcpState.FIN_WAIT_2})
+_MINIMUM_ROUND = 0.02
+"""Shortest time over which the owner's speed is measured; batches make shorter ones meaningless."""
+
+
+def advertise_window(tcb: Tcb) -> int:
+    """Return the window field for a segment that leaves now, and remember the right edge it promises.
+
+    The right edge never moves left (RFC 9293 section 3.8.6), and it moves right only by steps worth sending (RFC 9293
+    section 3.8.6.2.2: "min( Fr * RCV.BUFF, Eff.snd.MSS )", Fr = 1/2).
+    """
+    offered = window = (tcb.rcv_adv - tcb.rcv_nxt) & MASK
+    free = tcb.rcv_capacity - tcb.readable
+    if free - offered >= min(tcb.rcv_capacity // 2, tcb.snd_mss):
+        window = free
+    shift = tcb.rcv_wind_shift
+    units = window >> shift
+    if units > 0xFFFF:
+        units = 0xFFFF
+    elif units << shift < offered:
+        # Scaling would round the edge to the left; up to one unit more than the buffer is less harm.
+        units += 1
+    if units << shift > offered:
+        tcb.rcv_adv = (tcb.rcv_nxt + (units << shift)) & MASK
+    return units
+
+
+def consumed(tcb: Tcb, count: int, now: float) -> None:
+    """The owner took ``count`` octets: grow the buffer if it is fast, send a window update if one is due."""
+    tcb.readable -= count
+    tcb.consumed_in_round += count
+    elapsed = now - tcb.round_began
+    # Twice the smoothed round-trip time, because it is mostly measured in the handshake and a path under load has
+    # queues by now.
+    interval = max(2 * (tcb.rtt.srtt or 0.1), _MINIMUM_ROUND)
+    if elapsed >= interval:
+        # The sender can fill at most one window in a round trip. Whoever consumes half of one might consume more.
+        wanted = 2 * int(tcb.consumed_in_round * interval / elapsed)
+        if wanted > tcb.rcv_capacity:
+            tcb.rcv_capacity = min(wanted, max(tcb.host.config.receive_buffer_maximum, tcb.rcv_capacity))
+        tcb.consumed_in_round = 0
+        tcb.round_began = now
+    offered = (tcb.rcv_adv - tcb.rcv_nxt) & MASK
+    gain = min(tcb.rcv_capacity - tcb.readable, 0xFFFF << tcb.rcv_wind_shift) - offered
+    half = tcb.rcv_capacity // 2
+    # A peer that still has half the buffer to fill is not waiting for us: tell it only of larger steps.
+    if gain >= (min(2 * tcb.snd_mss, half) if offered < half else half // 2) and tcb.state in _TEXT_MAY_COME:
+        tcb.ack_now = True
