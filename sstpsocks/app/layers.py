@@ -67,14 +67,16 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
 
 def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
     """Return a warning for every variable that looks like a misspelt one of ours."""
-    known = [option.variable for option in OPTIONS if Place.ENVIRONMENT in option.places]
+    known = [option.key.upper() for option in OPTIONS if Place.ENVIRONMENT in option.places]
     warnings = []
     for name in sorted(environ):
-        if name.startswith(ENVIRONMENT_PREFIX) and name not in known:
+        rest = name.removeprefix(ENVIRONMENT_PREFIX)
+        if rest != name and rest not in known:
             # Others may use the prefix for their own purposes, so only near misses are worth a word.
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
+            close = difflib.get_close_matches(rest, known, n=1, cutoff=0.84)
             if close:
-                warnings.append(f"the environment variable {name} is not known; did you mean {close[0]}?")
+                meant = ENVIRONMENT_PREFIX + close[0]
+                warnings.append(f"the environment variable {name} is not known; did you mean {meant}?")
     return warnings
 
 

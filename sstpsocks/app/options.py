@@ -13,7 +13,7 @@ from enum import Enum
 ENVIRONMENT_PREFIX = "SSTPSOCKS_"
 
 DEFAULT_LISTEN = "127.0.0.1:1080"  # 1080 is the port that IANA assigned to SOCKS
-DEFAULT_MAX_CONNECTIONS = 4096  # below the 64 Ki ports of one tunnel address, above what a browser opens
+DEFAULT_MAX_CONNECTIONS = 1024  # what the proxy has, too; far above what a browser opens
 
 
 class Kind(Enum):

@@ -19,4 +19,9 @@ def sentence(text: str) -> str:
 def message_and_hint(message: str, hint: str) -> str:
     """Return "message. Hint" on one line."""
     message, hint = one_line(message), one_line(hint)
-    return f"{sentence(message)} {hint}" if hint else message
+    if not hint:
+        return message
+    # Hints begin with a small letter where they are written as a clause; a command keeps its own spelling.
+    if not hint.startswith("sstpsocks"):
+        hint = hint[0].upper() + hint[1:]
+    return f"{sentence(message)} {hint}"

@@ -347,7 +347,7 @@ def test_permissions_are_not_looked_at_where_there_are_none(tmp_path: Path, monk
 
 
 def test_a_misspelt_variable_is_warned_of_and_strangers_are_not(tmp_path: Path) -> None:
-    configuration = load(tmp_path, "h", USER="u", PASSWORD="x", PASWORD="y", INTEROP_TARGET="z")
+    configuration = load(tmp_path, "h", USER="u", PASSWORD="x", PASWORD="y", TEST_USER="z", TEST_CA_FILE="z")
     assert len(configuration.warnings) == 1
     assert "SSTPSOCKS_PASWORD" in configuration.warnings[0]
     assert "SSTPSOCKS_PASSWORD?" in configuration.warnings[0]

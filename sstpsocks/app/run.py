@@ -1,0 +1,162 @@
+"""``sstpsocks connect``: the port, the tunnel, the signals, and an orderly end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from ..library import Tunnel, run_tunnel
+from ..proxy.listen import open_listeners
+from ..proxy.socks.server import SocksServer
+from ..tunnel.session import StateObserver, TunnelState, TunnelStatus
+from ..tunnel.settings import CredentialReason, CredentialRequest, TunnelSettings
+from ..tunnel.steps import StepObserver
+from .config import Configuration, ListenSettings
+from .credentials import PromptPassword
+from .failures import EXIT_OK
+from .limits import allow_open_files
+from .messages import Display
+from .readyfile import Ready, ReadyFile
+from .signals import leave_at_once, run_until_signalled
+from .values import host_port
+
+# Files beside those of the connections: the tunnel's socket, listeners, the event loop's own, log and capture.
+SPARE_FILES = 128
+
+Listeners = list[trio.SocketListener]
+Serve = Callable[[Tunnel, ListenSettings, Listeners], Awaitable[None]]
+
+
+class OpenTunnel(Protocol):
+    """What library.run_tunnel() is."""
+
+    def __call__(
+        self, settings: TunnelSettings, *, observe: StepObserver, on_state: StateObserver
+    ) -> AbstractAsyncContextManager[Tunnel]:
+        """Open the tunnel."""
+        ...
+
+
+async def serve_socks(tunnel: Tunnel, listen: ListenSettings, listeners: Listeners) -> None:
+    """Serve SOCKS5 until cancelled."""
+    server = SocksServer(
+        tunnel.dialer,
+        tunnel.network,
+        credentials=listen.credentials,
+        max_connections=listen.max_connections,
+    )
+    await server.serve(listeners)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What the command drives; tests put their own here."""
+
+    open_tunnel: OpenTunnel = run_tunnel
+    open_listeners: Callable[[str, int], Awaitable[Listeners]] = open_listeners
+    serve: Serve = serve_socks
+    leave_at_once: Callable[[], None] = leave_at_once
+
+
+async def run_connect(configuration: Configuration, display: Display, engine: Engine | None = None) -> int:
+    """Connect, serve until a signal ends it, and return the exit code 0.
+
+    Raises SstpsocksError (possibly inside an exception group) when the tunnel cannot be set up or is lost for good.
+    """
+    command = _Connect(configuration, display, engine if engine is not None else Engine())
+    return await command.run()
+
+
+class _Connect:
+    """One run of the command."""
+
+    def __init__(self, configuration: Configuration, display: Display, engine: Engine) -> None:
+        self._configuration = configuration
+        self._display = display
+        self._engine = engine
+        self._came_up = trio.Event()
+        """Set when the tunnel is up again, for the task that keeps the ready file."""
+        path = configuration.output.ready_file
+        self._ready_file = ReadyFile(path) if path is not None else None
+
+    async def run(self) -> int:
+        return await run_until_signalled(self._session, on_first=self._display.ending, on_second=self._leave_at_once)
+
+    def _leave_at_once(self) -> None:
+        if self._ready_file is not None:
+            self._ready_file.remove()
+        self._engine.leave_at_once()
+
+    async def _session(self) -> int:
+        listen = self._configuration.listen
+        if self._ready_file is not None:
+            self._ready_file.claim()
+        allow_open_files(listen.max_connections + SPARE_FILES)
+        # Before dialling: a port that is taken is better told before a password is asked for.
+        listeners = await self._engine.open_listeners(listen.host, listen.port)
+        try:
+            await self._prepare_password()
+            settings = self._configuration.tunnel
+            async with self._engine.open_tunnel(
+                settings, observe=self._display.step, on_state=self._on_state
+            ) as tunnel, trio.open_nursery() as nursery:  # fmt: skip
+                nursery.start_soon(self._engine.serve, tunnel, listen, listeners)
+                await self._announce(tunnel, listeners)
+                if self._ready_file is not None:
+                    nursery.start_soon(self._keep_ready_file, tunnel, listeners, self._ready_file)
+                await tunnel.wait_closed()
+                nursery.cancel_scope.cancel()
+        finally:
+            if self._ready_file is not None:
+                self._ready_file.remove()
+            with trio.CancelScope(shield=True):  # closing a listening socket does not wait
+                for listener in listeners:
+                    await listener.aclose()
+        return EXIT_OK
+
+    async def _prepare_password(self) -> None:
+        settings, password = self._configuration.tunnel, self._configuration.password
+        if isinstance(password, PromptPassword):
+            password.before_prompt = self._display.interrupt
+        await password.prepare(CredentialRequest(CredentialReason.LOGIN, settings.username, settings.server))
+
+    async def _announce(self, tunnel: Tunnel, listeners: Listeners) -> None:
+        ready = _ready(tunnel, listeners)
+        if self._ready_file is not None:
+            self._ready_file.write(ready)
+        credentials = self._configuration.listen.credentials
+        self._display.ready(ready, credentials[0] if credentials else None)
+
+    def _on_state(self, state: TunnelState) -> None:
+        if state.status is TunnelStatus.CLOSED:
+            return  # wait_closed() raises the same, and the last line says it
+        self._display.state(state)
+        if state.up:
+            self._came_up.set()
+
+    async def _keep_ready_file(self, tunnel: Tunnel, listeners: Listeners, ready_file: ReadyFile) -> None:
+        """Write the file again when a reconnect brought other addresses."""
+        while True:
+            await self._came_up.wait()
+            self._came_up = trio.Event()
+            if tunnel.network.up:
+                ready_file.write(_ready(tunnel, listeners))
+
+
+def _ready(tunnel: Tunnel, listeners: Listeners) -> Ready:
+    info = tunnel.info
+    names = []
+    for listener in listeners:
+        host, port = listener.socket.getsockname()[:2]
+        names.append(host_port(host, port))
+    return Ready(
+        listen=tuple(names),
+        server=info.server,
+        addresses=tuple(str(address) for address in info.addresses),
+        dns=tuple(str(address) for address in info.dns),
+        mtu=info.mtu,
+    )
