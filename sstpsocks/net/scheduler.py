@@ -1,11 +1,11 @@
-"""Who may send next: new and urgent flows first, then deficit round robin (after FQ-CoDel, RFC 8290 section 4.2).
+"""Who may send next: urgent and new flows first, then deficit round robin (after FQ-CoDel, RFC 8290 section 4.2).
 
-Theory of operation. A flow that gets something to send while it is idle, or that has acknowledgements and the like,
-goes into the first queue and is served one quantum before anything else. Then it joins the ring, even with nothing
-left: only when its turn finds it empty is it idle again, so that a flow which sends in many small bursts cannot
-always be first. In the ring each turn adds a quantum to the credit of the flow and takes off what it sent; it may
-overdraw by one packet, which its next turn pays back. So a keystroke or a new request never waits for more than what
-was already handed down. Nothing is built before it is asked for.
+Theory of operation. Three queues, served in this order: flows that have acknowledgements and the like, flows that
+were idle and got something to send, and the ring of all others. From the first two a flow is served one quantum and
+then joins the ring, even with nothing left: only when its turn finds it empty is it idle again, so that a flow which
+sends in many small bursts cannot always be first. In the ring each turn adds a quantum to the credit of the flow and
+takes off what it sent; it may overdraw by one packet, which its next turn pays back. So a keystroke or a new request
+never waits for more than what was already handed down. Nothing is built before it is asked for.
 """
 
 from __future__ import annotations
@@ -21,33 +21,39 @@ QUANTUM = 16 * 1024
 class OutputScheduler:
     """The flows that have something to send."""
 
-    __slots__ = ("_credit", "_first", "_mtu", "_ring")
+    __slots__ = ("_credit", "_mtu", "_new", "_ring", "_urgent")
 
     def __init__(self, mtu: int) -> None:
         self._mtu = mtu
-        self._first: dict[Flow, None] = {}
+        self._urgent: dict[Flow, None] = {}
+        self._new: dict[Flow, None] = {}
         self._ring: deque[Flow] = deque()
         self._credit: dict[Flow, int] = {}
         """Octets that each flow of the ring may still send in its turn; negative when it overdrew."""
 
     def __repr__(self) -> str:
-        return f"<OutputScheduler {len(self._first)} first, {len(self._ring)} in the ring>"
+        return f"<OutputScheduler {len(self._urgent)} urgent, {len(self._new)} new, {len(self._ring)} in the ring>"
 
     def __bool__(self) -> bool:
-        return bool(self._first or self._ring)
+        return bool(self._urgent or self._new or self._ring)
 
     def add(self, flow: Flow) -> None:
         """Note that the flow has something to send. Adding it again changes nothing."""
-        if flow not in self._first and (flow not in self._credit or flow.has_urgent_output):
-            self._first[flow] = None
+        if flow in self._urgent:
+            return
+        if flow.has_urgent_output:
+            self._urgent[flow] = None
+            self._new.pop(flow, None)
+        elif flow not in self._credit:
+            self._new[flow] = None
 
     def take(self, now: float, max_bytes: int) -> list[bytes]:
         """Return packets of about ``max_bytes`` octets, at most one packet more."""
         packets: list[bytes] = []
         left = max_bytes
-        while self._first and left > 0:
-            flow = next(iter(self._first))
-            del self._first[flow]
+        while left > 0 and (queue := self._urgent or self._new):
+            flow = next(iter(queue))
+            del queue[flow]
             if flow not in self._credit:
                 self._credit[flow] = 0
                 self._ring.append(flow)
@@ -71,7 +77,8 @@ class OutputScheduler:
 
     def clear(self) -> None:
         """Forget every flow."""
-        self._first.clear()
+        self._urgent.clear()
+        self._new.clear()
         self._ring.clear()
         self._credit.clear()
 

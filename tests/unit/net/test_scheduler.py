@@ -138,3 +138,18 @@ def test_clear_forgets_all() -> None:
     scheduler = scheduler_with(Source("a", 5), Source("b", 5))
     scheduler.clear()
     assert not scheduler
+
+
+def test_what_is_urgent_passes_what_is_only_new() -> None:
+    scheduler = scheduler_with(Source("new", 1000), Source("newer", 1000), Source("ack", 1, 40, urgent=True))
+    assert next(iter(scheduler.take(0.0, 3000))).startswith(b"ack")
+
+
+def test_a_new_flow_that_becomes_urgent_is_served_once() -> None:
+    source = Source("a", 2, 40)
+    scheduler = scheduler_with(Source("bulk", 1000), source)
+    source.has_urgent_output = True
+    scheduler.add(source)
+    packets = scheduler.take(0.0, 3000)
+    assert octets(packets)["a"] == 80
+    assert packets[0].startswith(b"a.")
