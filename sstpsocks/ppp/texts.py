@@ -1,0 +1,45 @@
+"""What the user reads when PPP goes wrong."""
+
+from __future__ import annotations
+
+from ..errors import NegotiationFailed
+from .auth import AuthMethod
+from .auth_text import clean_text
+from .config import PppConfig
+from .events import AuthenticationRefused
+
+# Windows ends PPP with its magic number, these four octets and an error code (seen on the wire).
+_WINDOWS_MARK = bytes.fromhex("003ccd74")
+
+
+def terminate_text(data: bytes) -> str:
+    """Return what the data of a Terminate-Request says, as " (...)", or nothing when it says nothing readable."""
+    if len(data) == 12 and data[4:8] == _WINDOWS_MARK:
+        code = int.from_bytes(data[8:12], "big")
+        return f" (Windows error {code})" if code else ""
+    # RFC 1661 section 5.5: the data "is uninterpreted for use by the sender"; pppd puts a sentence there.
+    text = clean_text(data) if data.isascii() and data.decode("ascii").isprintable() else ""
+    return f' ("{text}")' if text else ""
+
+
+def peer_ended_login(method: AuthMethod | None, text: str) -> AuthenticationRefused:
+    """Return what a Terminate-Request in the authentication phase means: SoftEther's way to say no to PAP."""
+    message = f"the server ended the link during authentication, usually a wrong user name or password{text}"
+    hint = "check the user name and the password; some servers want DOMAIN\\user or user@domain"
+    return AuthenticationRefused(method, None, False, message, hint)
+
+
+def no_answer(protocol: str, config: PppConfig) -> NegotiationFailed:
+    """Return the error of a phase that took too long, or whose requests were never answered."""
+    who = config.peer_name
+    match protocol:
+        case "lcp":
+            message = f"{who} and we did not agree on LCP within {config.lcp_timeout:g} s"
+            hint = "the far end may not be a PPP server, or be overloaded"
+        case "authentication":
+            message = f"{who} did not finish the log-in within {config.authentication_timeout:g} s"
+            hint = "its RADIUS server or second factor may be slow: allow more time for authentication"
+        case _:
+            message = f"{who} and we did not agree on addresses (IPCP) within {config.address_timeout:g} s"
+            hint = "the server's DHCP server or address pool may be missing, exhausted or slow"
+    return NegotiationFailed(message, protocol=protocol, hint=hint)
