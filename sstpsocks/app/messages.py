@@ -117,7 +117,8 @@ class TerminalDisplay:
 
     def _width(self) -> int:
         try:
-            return os.get_terminal_size(self._stream.fileno()).columns
+            # A pseudo-terminal that nobody has sized says 0.
+            return os.get_terminal_size(self._stream.fileno()).columns or 80
         except (OSError, ValueError):
             return 80
 
@@ -174,8 +175,10 @@ class TerminalDisplay:
 
     def ending(self) -> None:
         """Say that PPP and SSTP are being ended."""
+        self._pending = 0
         if not self._quiet:
-            self._line(f"Ending the tunnel{self._ellipsis} (Ctrl-C again leaves at once)")
+            # Below what the terminal shows of Ctrl-C itself, or an abandoned prompt.
+            self._write(f"\nEnding{self._ellipsis} (Ctrl-C again leaves at once)\n")
 
     def failed(self, text: str) -> None:
         """Show the line that ends the program."""
@@ -224,7 +227,7 @@ class LogDisplay:
 
     def ending(self) -> None:
         """Log that the end was asked for."""
-        LOGGER.info("ending the tunnel")
+        LOGGER.info("ending, as asked")
 
     def failed(self, text: str) -> None:
         """Write the one line, without a time stamp: it looks the same wherever the program runs."""
