@@ -76,11 +76,11 @@ class ClientChoice:
         if what_happened:
             message = f"{message}: {what_happened}"
         if known:
-            hint = f"allow it with --auth {format_auth_list((*self._methods, *known))}"
+            hint = f"Allow it with --auth {format_auth_list((*self._methods, *known))}."
             if AuthMethod.PAP in known:
-                hint += "; pap shows the server the password"
+                hint += " PAP shows the server the password."
         else:
-            hint = f"{demanded} is not supported yet; ask the server's administrator to allow MS-CHAPv2"
+            hint = f"{demanded} is not supported yet; ask the server's administrator to allow MS-CHAPv2."
         return NegotiationFailed(message, protocol="authentication", hint=hint)
 
 

@@ -125,7 +125,9 @@ class Ipcp(ControlProtocol):
             self._fail_for_address(f"{self._peer_name} acknowledged {self.local} as our IPv4 address")
 
     def _fail_for_address(self, message: str) -> None:
-        self._fail(message, hint="the server's address pool or DHCP server may be exhausted or missing")
+        self._fail(
+            message, hint="The server's address pool or DHCP server may be exhausted or missing; ask its administrator."
+        )
 
     # What the peer asks for.
 

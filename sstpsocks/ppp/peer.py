@@ -388,14 +388,14 @@ class PppPeer:
                 self._fail(self._lcp.choice.failure(f"it ended PPP{text}"), now)
             else:
                 message = f"the server ended PPP in the middle of LCP{text}"
-                self._fail(NegotiationFailed(message, protocol="lcp", hint="try again"), now)
+                self._fail(NegotiationFailed(message, protocol="lcp", hint="Try again."), now)
         elif self.phase is Phase.AUTHENTICATE and self._client and not self._credentials_refused:
             self._events.append(peer_ended_login(self._lcp.method, text))
 
     def _on_protocol_rejected(self, protocol: int, now: float) -> None:
         if protocol == PROTOCOL_IPCP and self._network_started:
             message = f"{self._config.peer_name} does not carry IPv4: it rejects IPCP"
-            hint = "IPv4 is switched off for remote access there; ask the administrator"
+            hint = "IPv4 is switched off for remote access there; ask the administrator."
             self._fail(NegotiationFailed(message, protocol="ipcp", hint=hint), now)
         elif self._authenticator is not None and protocol == self._authenticator.protocol:
             message = f"{self._config.peer_name} rejects the authentication protocol that it agreed to"
@@ -461,7 +461,9 @@ class PppPeer:
 
     def _ipcp_ended(self, text: str) -> NegotiationFailed:
         message = f"{self._config.peer_name} ended IPCP{text}"
-        return NegotiationFailed(message, protocol="ipcp", hint="it may have no address to give")
+        return NegotiationFailed(
+            message, protocol="ipcp", hint="It may have no address to give; ask its administrator."
+        )
 
     def _close_ipv4(self, reason: str) -> None:
         if self.ipv4_open:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import NegotiationFailed
 from .auth import AuthMethod
-from .auth_text import clean_text
+from .auth_text import CREDENTIALS_HINT, clean_text
 from .config import PppConfig
 from .events import AuthenticationRefused
 
@@ -25,7 +25,7 @@ def terminate_text(data: bytes) -> str:
 def peer_ended_login(method: AuthMethod | None, text: str) -> AuthenticationRefused:
     """Return what a Terminate-Request in the authentication phase means: SoftEther's way to say no to PAP."""
     message = f"the server ended the link during authentication, usually a wrong user name or password{text}"
-    hint = "check the user name and the password; some servers want DOMAIN\\user or user@domain"
+    hint = f"{CREDENTIALS_HINT} Some servers want DOMAIN\\user or user@domain."
     return AuthenticationRefused(method, None, False, message, hint)
 
 
@@ -35,11 +35,11 @@ def no_answer(protocol: str, config: PppConfig) -> NegotiationFailed:
     match protocol:
         case "lcp":
             message = f"{who} and we did not agree on LCP within {config.lcp_timeout:g} s"
-            hint = "the far end may not be a PPP server, or be overloaded"
+            hint = "The server may be overloaded: try again, or allow more time."
         case "authentication":
             message = f"{who} did not finish the log-in within {config.authentication_timeout:g} s"
-            hint = "its RADIUS server or second factor may be slow: allow more time for authentication"
+            hint = "Its RADIUS server or a second factor may be slow: allow more time for the authentication."
         case _:
             message = f"{who} and we did not agree on addresses (IPCP) within {config.address_timeout:g} s"
-            hint = "the server's DHCP server or address pool may be missing, exhausted or slow"
+            hint = "The server's DHCP server or address pool may be missing, exhausted or slow; ask its administrator."
     return NegotiationFailed(message, protocol=protocol, hint=hint)

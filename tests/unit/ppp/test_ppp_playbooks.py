@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sstpsocks.base.entropy import SeededEntropy
-from sstpsocks.errors import LocalProtocolError, NegotiationFailed
+from sstpsocks.errors import AuthenticationFailed, LocalProtocolError, NegotiationFailed
 from sstpsocks.ppp.auth import AuthMethod, Credentials
 from sstpsocks.ppp.authenticators import make_server
 from sstpsocks.ppp.chap_mschapv2 import MsChapV2Server
@@ -700,4 +700,64 @@ def test_start_network_in_the_middle_of_a_renegotiation_waits_for_the_next_authe
         >> pap 1 *
         << login
         >> ipcp Configure-Request 1 *
+    """)
+
+
+def test_a_client_without_credentials_rejects_authentication() -> None:
+    book = Playbook(PppPeer(PppConfig(methods=()), SeededEntropy(1)))
+    book._step(">> lcp Configure-Request 1 *", "")
+    book._step("<< lcp Configure-Request 0 auth=c22380", "")
+    book._step(">> lcp Configure-Reject 0 auth=c22380", "")
+    error = failure(book)
+    assert "insists on MS-CHAPv1 for authentication, and none is allowed" in str(error)
+
+
+def test_credentials_that_the_method_cannot_carry_are_an_authentication_failure() -> None:
+    book = client(AuthMethod.PAP, credentials=Credentials("alice", "x" * 256))
+    book.play("""
+        >> lcp Configure-Request 1 *
+        << lcp Configure-Ack 1 mru=4087 magic=*
+    """)
+    for line in ("<< lcp Configure-Request 0 auth=c023", ">> lcp Configure-Ack 0 auth=c023", "!! LcpOpened"):
+        book._step(line, "")
+    event = book.peer.next_event()
+    assert isinstance(event, Failed)
+    assert isinstance(event.error, AuthenticationFailed)
+
+
+def test_a_server_that_never_gives_an_address_is_given_up_after_the_limit() -> None:
+    book = open_pap()
+    book.peer.start_network(book.now)
+    for _ in range(10):
+        book._step(">> ipcp Configure-Request 1 *", "")
+        book._step("@60", "")
+    assert book.now == 30.0
+    assert failure(book).protocol == "ipcp"
+
+
+def test_a_server_that_naks_the_same_for_ever_is_given_up() -> None:
+    book = open_pap()
+    book.peer.start_network(book.now)
+    book._step(">> ipcp Configure-Request 1 *", "")
+    for identifier in range(1, 22):
+        book._step(f"<< ipcp Configure-Nak {identifier} vj=002d0f01", "")
+        if identifier < 21:
+            book._step(f">> ipcp Configure-Request {identifier + 1} *", "")
+    assert "did not agree on ipcp" in str(failure(book))
+
+
+def test_only_a_handful_of_early_ipcp_packets_is_held() -> None:
+    book = open_pap()
+    for identifier in range(20):
+        book.play(f"<< ipcp Configure-Request {identifier} address=10.0.0.1")
+    assert book.peer.counters.discarded == 4
+
+
+def test_lcp_rejected_by_protocol_reject_ends_in_order() -> None:
+    open_all().play("""
+        << lcp Protocol-Reject 1 c021 01010004
+        >> lcp Terminate-Request *
+        !! Ipv4Closed rejects the essentials
+        << lcp Terminate-Ack 2
+        !! Finished
     """)
