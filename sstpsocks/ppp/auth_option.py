@@ -14,6 +14,9 @@ OPTION_VALUES: dict[AuthMethod, bytes] = {
 }
 METHODS: dict[bytes, AuthMethod] = {value: method for method, value in OPTION_VALUES.items()}
 
+# What to recommend when there is a choice: what tells the server least.
+_STRONGEST_FIRST = (AuthMethod.MSCHAPV2, AuthMethod.CHAP_MD5, AuthMethod.PAP)
+
 EAP_VALUE = PROTOCOL_EAP.to_bytes(2, "big")
 MSCHAP_1_VALUE = PROTOCOL_CHAP.to_bytes(2, "big") + b"\x80"
 
@@ -69,15 +72,16 @@ class ClientChoice:
     def failure(self, what_happened: str = "") -> NegotiationFailed:
         """Return the error that says what the server demands and what to try."""
         distinct = list(dict.fromkeys(self._offers))
-        demanded = " or ".join(describe(value) for value in distinct)
-        known = tuple(METHODS[value] for value in distinct if value in METHODS)
-        allowed = format_auth_list(self._methods) or "none"
-        message = f"the server insists on {demanded} for authentication, and {allowed} is allowed"
+        demanded = ", then ".join(describe(value) for value in distinct)
+        known = [method for method in _STRONGEST_FIRST if OPTION_VALUES[method] in distinct]
+        allowed = f"only {format_auth_list(self._methods)}" if self._methods else "nothing"
+        verb = "insists on" if len(distinct) == 1 else "demands"
+        message = f"the server {verb} {demanded} for authentication, and {allowed} is allowed"
         if what_happened:
             message = f"{message}: {what_happened}"
         if known:
-            hint = f"Allow it with --auth {format_auth_list((*self._methods, *known))}."
-            if AuthMethod.PAP in known:
+            hint = f"Allow it with --auth {format_auth_list((*self._methods, known[0]))}."
+            if known[0] is AuthMethod.PAP:
                 hint += " PAP shows the server the password."
         else:
             hint = f"{demanded} is not supported yet; ask the server's administrator to allow MS-CHAPv2."

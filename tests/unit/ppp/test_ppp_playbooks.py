@@ -709,7 +709,7 @@ def test_a_client_without_credentials_rejects_authentication() -> None:
     book._step("<< lcp Configure-Request 0 auth=c22380", "")
     book._step(">> lcp Configure-Reject 0 auth=c22380", "")
     error = failure(book)
-    assert "insists on MS-CHAPv1 for authentication, and none is allowed" in str(error)
+    assert "insists on MS-CHAPv1 for authentication, and nothing is allowed" in str(error)
 
 
 def test_credentials_that_the_method_cannot_carry_are_an_authentication_failure() -> None:
@@ -761,3 +761,21 @@ def test_lcp_rejected_by_protocol_reject_ends_in_order() -> None:
         << lcp Terminate-Ack 2
         !! Finished
     """)
+
+
+def test_of_several_demands_the_strongest_is_recommended() -> None:
+    """SoftEther to a client that allows only chap, which it does not have."""
+    book = client(AuthMethod.CHAP_MD5)
+    book.play("""
+        >> lcp Configure-Request 1 *
+        << lcp Configure-Request 0 auth=c227
+        >> lcp Configure-Nak 0 auth=c22305
+        << lcp Configure-Request 1 auth=c22381
+        >> lcp Configure-Nak 1 auth=c22305
+        << lcp Configure-Request 2 auth=c023
+        >> lcp Configure-Nak 2 auth=c22305
+    """)
+    book._step("<< lcp Terminate-Request 3", "")
+    error = failure(book)
+    assert "demands EAP, then mschapv2, then pap" in str(error)
+    assert error.hint == "Allow it with --auth chap,mschapv2."
