@@ -158,7 +158,7 @@ class FakeTunnelStream(TunnelStream):
 
     @property
     def at_eof(self) -> bool:
-        return self._incoming.ended and not self._incoming.buffer
+        return self._incoming.failure is None and self._incoming.ended and not self._incoming.buffer
 
     @property
     def failure(self) -> Exception | None:
@@ -296,7 +296,8 @@ class FakeDns:
         for _ in range(32):
             found = self.records.get((name, kind))
             if found is not None:
-                response.answer.append(dns.rrset.from_text(name + ".", self.ttl, "IN", kind, *found))
+                # One set for each: dnspython shuffles the members of a set when it writes one.
+                response.answer += [dns.rrset.from_text(name + ".", self.ttl, "IN", kind, text) for text in found]
                 return response
             alias = self.records.get((name, "CNAME"))
             if alias is None:

@@ -1,0 +1,66 @@
+"""From a host and a port to a connection inside the tunnel."""
+
+from __future__ import annotations
+
+import logging
+from ipaddress import IPv6Address
+
+from ..dns.resolver import Resolver
+from ..errors import DeniedByRule, DialError, NetworkUnreachable, TooManyConnections, TunnelDown
+from ..tunnel.network import IPAddress, Network, TunnelStream
+from .rules import denied_reason, parse_target
+
+_logger = logging.getLogger("sstpsocks.proxy")
+
+
+class Dialer:
+    """Opens connections by name or address, inside the tunnel and nowhere else."""
+
+    def __init__(self, network: Network, resolver: Resolver) -> None:
+        self._network = network
+        self._resolver = resolver
+
+    async def open_tcp_stream(self, host: str | IPAddress, port: int) -> TunnelStream:
+        """Connect to ``host``, a name or an address, at ``port`` (1 to 65535).
+
+        A name is looked up by the tunnel's DNS and its addresses are tried in order. Raises a DialError: DeniedByRule
+        (this machine, link-local, multicast, broadcast: neither dialled nor looked up), NameNotFound,
+        NameLookupFailed, NetworkUnreachable (also an IPv6 target without IPv6 in the tunnel), HostUnreachable,
+        ConnectionRefused, ConnectTimedOut, TooManyConnections or TunnelDown.
+        """
+        target = parse_target(host)
+        if not 0 < port < 65536:
+            raise DeniedByRule(f"there is no TCP port {port}")
+        if not isinstance(target, str):
+            return await self._connect(target, port)
+        failure: DialError | None = None
+        for address in self._allowed(target, await self._resolver.resolve(target)):
+            try:
+                return await self._connect(address, port)
+            except (TunnelDown, TooManyConnections):
+                raise
+            except DialError as error:
+                _logger.debug("%s: %s", target, error)
+                failure = error
+        if failure is None:
+            raise DeniedByRule(f"{target} has only addresses that are never reached through the tunnel")
+        raise failure
+
+    def _allowed(self, name: str, addresses: list[IPAddress]) -> list[IPAddress]:
+        """Leave out what is never dialled: a name in anybody's zone can point at this machine."""
+        allowed: list[IPAddress] = []
+        for address in addresses:
+            if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+                address = address.ipv4_mapped
+            reason = denied_reason(address)
+            if reason:
+                _logger.debug("%s: %s left out, %s", name, address, reason)
+            else:
+                allowed.append(address)
+        return allowed
+
+    async def _connect(self, address: IPAddress, port: int) -> TunnelStream:
+        ours = self._network.local_addresses
+        if isinstance(address, IPv6Address) and ours and not any(isinstance(own, IPv6Address) for own in ours):
+            raise NetworkUnreachable(f"{address} cannot be reached: the tunnel has no IPv6")
+        return await self._network.connect_tcp(address, port)

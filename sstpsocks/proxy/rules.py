@@ -1,0 +1,110 @@
+"""What is never dialled, and how the text of a destination is read."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+from ..dns.names import is_localhost, normalise_name
+from ..errors import DeniedByRule, NameNotFound
+from ..tunnel.network import IPAddress
+
+# WHATWG URL 3.5 ("ends in a number"): such a host is an address in some notation or nothing; never a name, since no
+# top-level domain is a number. C libraries read "127.1" and "0x7f.1" as 127.0.0.1.
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+
+_IPV4_COMPATIBLE = IPv6Network("::/96")  # RFC 4291 2.5.5.1
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052 2.1
+_BROADCAST = IPv4Address("255.255.255.255")
+
+
+def parse_target(host: str | IPAddress) -> IPAddress | str:
+    """Return what to dial: an address, or a normalised name to look up.
+
+    Strict: an address is four decimal numbers or IPv6 text (also in brackets). Raises DeniedByRule for a destination
+    that is never dialled and NameNotFound for what is neither an address nor a host name.
+    """
+    if isinstance(host, str):
+        target = _parse_text(host)
+        if isinstance(target, str):
+            return target
+    else:
+        target = host
+    if isinstance(target, IPv6Address) and target.ipv4_mapped is not None:
+        # RFC 4291 2.5.5.2: an IPv4 node's address in IPv6 notation.
+        target = target.ipv4_mapped
+    reason = denied_reason(target)
+    if reason:
+        raise DeniedByRule(f"{target} is {reason}, which is never reached through the tunnel")
+    return target
+
+
+def denied_reason(address: IPAddress) -> str:
+    """Return why an address is never dialled ("a loopback address"), or an empty string."""
+    if isinstance(address, IPv6Address):
+        embedded = _embedded_ipv4(address)
+        if embedded is not None and not address.is_loopback and not address.is_unspecified:
+            return denied_reason(embedded)
+    if address.is_loopback:
+        return "a loopback address"
+    # RFC 1122 3.2.1.3: 0/8 is "this network"; Linux takes 0.0.0.0 for this machine.
+    if address.is_unspecified or (isinstance(address, IPv4Address) and address.packed[0] == 0):
+        return "an address of this machine"
+    if address.is_multicast:
+        return "a multicast address"
+    if address == _BROADCAST:
+        return "the broadcast address"
+    if address.is_link_local:
+        return "a link-local address"
+    return ""
+
+
+def _embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address in _IPV4_COMPATIBLE or address in _NAT64:
+        return IPv4Address(address.packed[-4:])
+    return address.sixtofour
+
+
+def _parse_text(text: str) -> IPAddress | str:
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if ":" in bare:
+        try:
+            return IPv6Address(bare)
+        except ValueError:
+            raise NameNotFound(f"{text!r} is neither an address nor a host name") from None
+    # Normalised first, which also turns digits of other scripts into ASCII.
+    name = normalise_name(text)
+    try:
+        return ip_address(name)
+    except ValueError:
+        pass
+    if is_localhost(name):
+        raise DeniedByRule(f"{name} is this machine, which is never reached through the tunnel")
+    if _NUMBER.fullmatch(name.rpartition(".")[2]) is not None:
+        number = _old_notation(name)
+        if number is not None and denied_reason(number):
+            raise DeniedByRule(f"{name} means {number}, {denied_reason(number)}, which is never reached")
+        raise NameNotFound(f"{name} is neither an address (four decimal numbers) nor a host name")
+    return name
+
+
+def _old_notation(text: str) -> IPv4Address | None:
+    """Read an address as inet_aton() does: one to four numbers, decimal, octal or hexadecimal, the last fills up."""
+    parts = text.split(".")
+    numbers: list[int] = []
+    for part in parts:
+        if _NUMBER.fullmatch(part) is None:
+            return None
+        try:
+            numbers.append(int(part, 16 if part.startswith("0x") else 8 if part.startswith("0") else 10))
+        except ValueError:
+            return None
+    *leading, last = numbers
+    if len(parts) > 4 or any(number > 255 for number in leading) or last >= 256 ** (5 - len(parts)):
+        return None
+    value = last
+    for position, number in enumerate(leading):
+        value |= number << (24 - 8 * position)
+    return IPv4Address(value)
