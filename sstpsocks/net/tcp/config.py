@@ -11,9 +11,9 @@ class TcpConfig:
 
     connect_timeout: float = 30.0
     """From open_active() to ESTABLISHED; a connection that takes longer fails with ConnectTimedOut."""
-    user_timeout: float = 120.0
+    user_timeout: float = 300.0
     """How long sent data may go without any acknowledgement before the connection is given up (R2 of RFC 9293 section
-    3.8.3: "SHOULD correspond to at least 100 seconds")."""
+    3.8.3: "SHOULD correspond to at least 100 seconds"; kernels wait 10 to 15 minutes, five are ten retransmissions)."""
     receive_buffer_initial: int = 256 * 1024
     """In-order octets a new connection holds for its reader: what it offers as its window."""
     receive_buffer_maximum: int = 6 * 1024 * 1024

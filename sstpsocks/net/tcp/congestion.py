@@ -29,7 +29,7 @@ class CongestionControl(Protocol):
         ...
 
     def retransmission_timeout(self, flight: int, now: float, *, first: bool) -> None:
-        """The timer fired: back to one segment. ``first`` is False when the same segment timed out before."""
+        """The timer fired: back to one segment. ``first`` is False when this loss reduced ssthresh already."""
         ...
 
     def recovered(self, flight: int) -> None:
@@ -69,9 +69,9 @@ class NewReno:
         cwnd = self.cwnd
         if cwnd < self.ssthresh:
             if 2 * flight >= cwnd:
-                # RFC 3465 with a larger limit than its 2 segments: peers that acknowledge every 16 segments or once
-                # a batch, as we do, would otherwise never leave slow start.
-                self.cwnd = cwnd + min(count, 16 * self._smss)
+                # RFC 3465 without its limit of 2 segments, as kernels do: with peers that acknowledge once a batch of
+                # packets, as we do, slow start would be linear otherwise.
+                self.cwnd = min(cwnd + count, self.ssthresh)
             return
         if flight + 2 * self._smss < cwnd:
             return
@@ -91,7 +91,8 @@ class NewReno:
     def retransmission_timeout(self, flight: int, now: float, *, first: bool) -> None:
         """Fall back to slow start from the loss window."""
         if first:
-            # RFC 5681 section 3.1: "the value of ssthresh is held constant" when the same segment is lost again.
+            # RFC 5681 section 3.1: "the value of ssthresh is held constant" when the same segment is lost again. The
+            # same goes for a timeout in fast recovery, where flight is inflated by what duplicate ACKs let out.
             self.ssthresh = max(flight // 2, 2 * self._smss)
         self.cwnd = self._smss
         self._avoided = 0

@@ -25,6 +25,8 @@ def new_ack(tcb: Tcb, ack: int, now: float) -> None:
         rtt = max(now - tcb.timed_at, 0.0)
         tcb.rtt.measured(rtt)
         tcb.timed_end = None
+    elif tcb.timeouts:
+        tcb.rtt.progressed()
     queue = tcb.send_queue
     if count > len(queue):
         # One more than the data: our FIN.
@@ -44,7 +46,11 @@ def new_ack(tcb: Tcb, ack: int, now: float) -> None:
         if lt(tcb.recover, ack):
             # Keep it one behind: it has served, and must not grow so old that it compares as new.
             tcb.recover = (ack - 1) & MASK
-        tcb.congestion.acknowledged(count, flight, now, rtt)
+            tcb.congestion.acknowledged(count, flight, now, rtt)
+        else:
+            # RFC 3465 section 2.3: "L=1*SMSS bytes" in the slow start after a timeout: an ACK may jump over data that
+            # had arrived long before, which is no reason for a burst.
+            tcb.congestion.acknowledged(min(count, tcb.snd_mss), flight, now, rtt)
     elif le(tcb.recover, ack):
         # RFC 6582 section 3.2 step 3, full acknowledgment
         tcb.in_recovery = False
@@ -115,7 +121,7 @@ def retransmission_timeout(tcb: Tcb, now: float) -> None:
     # (5.5)
     tcb.rtt.back_off()
     if tcb.snd_wnd:
-        tcb.congestion.retransmission_timeout(tcb.flight_size, now, first=tcb.timeouts == 0)
+        tcb.congestion.retransmission_timeout(tcb.flight_size, now, first=tcb.timeouts == 0 and not tcb.in_recovery)
     tcb.timeouts += 1
     tcb.dupacks = tcb.inflation = 0
     tcb.in_recovery = False

@@ -7,12 +7,14 @@ BETA = 1 / 4
 K = 4
 GRANULARITY = 0.001
 """G: our clock is finer, but the loop that reads it wakes about once a millisecond at best."""
+UNMEASURED_LIMIT = 8
+"""Timeouts in a row after which a backed-off RTO is kept to the letter of RFC 6298."""
 
 
 class RttEstimator:
     """SRTT, RTTVAR and RTO of one connection, in seconds."""
 
-    __slots__ = ("_max_rto", "_min_rto", "rto", "rttvar", "srtt")
+    __slots__ = ("_initial_rto", "_max_rto", "_min_rto", "_unmeasured", "rto", "rttvar", "srtt")
 
     def __init__(self, initial_rto: float, min_rto: float, max_rto: float) -> None:
         self.srtt: float | None = None
@@ -21,8 +23,11 @@ class RttEstimator:
         """The round-trip time variation."""
         self.rto = initial_rto
         """(2.1) "Until a round-trip time (RTT) measurement has been made … set RTO <- 1 second"."""
+        self._initial_rto = initial_rto
         self._min_rto = min_rto
         self._max_rto = max_rto
+        self._unmeasured = 0
+        """Timeouts that ended in progress since the last measurement."""
 
     def __repr__(self) -> str:
         return f"<RttEstimator srtt {self.srtt} rttvar {self.rttvar:.6f} rto {self.rto:.3f}>"
@@ -39,7 +44,23 @@ class RttEstimator:
             self.srtt += ALPHA * (rtt - self.srtt)
         # (2.4), (2.5): lower and upper bound. The lower one goes on the variation as in Linux, so that a very steady
         # path with a long round trip keeps min_rto of head room for a peer's delayed ACK.
-        self.rto = min(self.srtt + max(GRANULARITY, K * self.rttvar, self._min_rto), self._max_rto)
+        self.rto = self._computed()
+        self._unmeasured = 0
+
+    def progressed(self) -> None:
+        """Something that had timed out was acknowledged, which measures nothing (Karn).
+
+        RFC 6298 keeps the backed-off RTO until there is a measurement. Where much is lost that can take so long that
+        the RTO grows without end, so at first only the initial RTO is kept; if timeouts go on, the round trip may
+        really have become longer than that, and the rule is kept to the letter.
+        """
+        self._unmeasured += 1
+        if self._unmeasured <= UNMEASURED_LIMIT and self.srtt is not None:
+            self.rto = min(self.rto, max(self._computed(), self._initial_rto))
+
+    def _computed(self) -> float:
+        srtt = self.srtt or 0.0
+        return min(srtt + max(GRANULARITY, K * self.rttvar, self._min_rto), self._max_rto)
 
     def back_off(self) -> None:
         """(5.5) "The host MUST set RTO <- RTO * 2 ("back off the timer")", up to the bound of (2.5)."""
