@@ -133,9 +133,11 @@ class Link:
     # Called by the driver
 
     def start(self, now: float) -> None:
-        """Begin: the HTTP prelude is done. The server role waits for the client's call."""
+        """Begin: the HTTP prelude is done. The server role waits for the client's call, but not for ever."""
         if isinstance(self.sstp, SstpClient):
             self.sstp.connect(now)
+        else:
+            self.sstp.accept(now)
 
     def receive_data(self, data: bytes, now: float) -> tuple[bytes, list[tuple[int, int]]]:
         """Take decrypted bytes; return ``(buffer, spans)``: the IP packets among them are ``buffer[start:end]``.
@@ -191,7 +193,10 @@ class Link:
         """Take an IP frame with a compressed header (RFC 1661 6.5, 6.6); return whether it was one."""
         if data[position] != VERSION or data[position + 1] & 1 or end - position <= HEADER_SIZE:
             return False
-        protocol, offset = parse_frame(data[position + HEADER_SIZE : end])
+        try:
+            protocol, offset = parse_frame(data[position + HEADER_SIZE : end])
+        except RemoteProtocolError:
+            return False  # PPP drops and counts it
         if protocol != PROTOCOL_IP:
             return False
         spans.append((position + HEADER_SIZE + offset, end))
@@ -256,10 +261,13 @@ class Link:
         """The connection is gone: clean up at once with nothing sent (MS-SSTP 3.2.7.1)."""
         if self.phase is LinkPhase.CLOSED:
             return
-        if not self._closing:
+        if self._was_up and not self._closing:
             self._fail(error)
+        # Before the link was up the machine's own words say more: they know what the moment means.
         self.sstp.lower_layer_lost(now)
         self._exchange(now)
+        if not self._closing:
+            self._fail(error)
         self._down()
 
     # Carrying events from one machine to the other

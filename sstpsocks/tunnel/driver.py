@@ -1,0 +1,277 @@
+"""The driver: one task that owns the TLS connection and moves everything between it and the flows.
+
+Theory of operation
+-------------------
+A *turn* is a plain function call: read what the socket has, decrypt it, let the link find the IP packets, hand the
+whole batch to the stack, notify each flow that has something new once, then collect what all of them want to send,
+frame, encrypt and write it. No packet crosses a task or a channel on the way.
+
+The turn runs in the driver's task when the socket is readable or a timer is due. A program that uploads starts one
+from its own task by queueing data on a stream, which ends in flush(). All of them run in one thread and never await,
+so they cannot interleave; a flush() asked for inside a turn is done by that turn.
+
+Backpressure: packets are built only when the previous ciphertext has left for the socket. While the socket does
+not take more, flows keep their data, and a second task, which exists for nothing else, waits until it does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..errors import TlsFailed, TransportFailed, TunnelClosed
+from ..link import LinkEvent, LinkPhase
+
+if TYPE_CHECKING:
+    from ..link import Link
+    from ..net.stack import Stack
+    from .taps import PcapTap
+    from .tls import TlsEngine
+    from .transport import Transport
+
+# How much is built at once before the socket is asked to take it: four TLS records. Small enough that a packet which
+# becomes urgent meanwhile waits for microseconds, large enough that one write carries many packets.
+OUTPUT_BUDGET = 64 * 1024
+
+
+class Driver:
+    """Runs a link and a stack over TLS over a transport until the link is down."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        engine: TlsEngine,
+        link: Link,
+        *,
+        on_event: Callable[[LinkEvent], None],
+        tap: PcapTap | None = None,
+    ) -> None:
+        self.link = link
+        self.stack: Stack | None = None
+        """Set by the owner when the link is up, from on_event."""
+        self._transport = transport
+        self._engine = engine
+        self._on_event = on_event
+        self._tap = tap
+        self._outgoing = memoryview(b"")
+        self._in_turn = False
+        self._finished = False
+        self._wait_scope: trio.CancelScope | None = None
+        self._writable_wanted = trio.Event()
+        self.bytes_received = 0
+        """Ciphertext octets from the server."""
+        self.bytes_sent = 0
+        """Ciphertext octets handed to the socket."""
+
+    def now(self) -> float:
+        """The time all cores run on: trio's clock, in seconds."""
+        return trio.current_time()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the link is down and the transport closed."""
+        return self._finished
+
+    async def run(self, first_data: bytes = b"") -> None:
+        """Run until the link is down. ``first_data``: plaintext that came along with the HTTP response."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write_when_possible)
+                self._turn(partial(self._begin, first_data))
+                await self._read_loop()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._say_goodbye()
+            self._finished = True
+            self._transport.close()
+            self.link.transport_lost(TunnelClosed("the tunnel was closed"), self.now())
+            self._drain_events()
+
+    def flush(self) -> None:
+        """Send what the flows have queued. For the owners of flows; cheap, never blocks."""
+        if not self._in_turn and not self._finished:
+            self._turn(_nothing)
+
+    def close(self) -> None:
+        """Begin the orderly end; run() returns when it is over."""
+        if not self._finished:
+            self._turn(lambda: self.link.close(self.now()))
+
+    def act(self, action: Callable[[], None]) -> None:
+        """Run ``action``, which uses the link or the stack, and send what comes of it."""
+        self._turn(action)
+
+    # The loop
+
+    async def _read_loop(self) -> None:
+        while not self._done():
+            data = self._receive()
+            if data is not None:
+                self._turn(partial(self._take, data))
+                # One batch, one checkpoint: the tasks that this batch woke run before the next one is read.
+                await trio.lowlevel.checkpoint()
+                continue
+            with trio.CancelScope(deadline=self._deadline()) as self._wait_scope:
+                await self._transport.wait_readable()
+            expired, self._wait_scope = self._wait_scope.cancelled_caught, None
+            if expired or self._deadline() <= self.now():
+                self._turn(self._handle_timers)
+
+    async def _write_when_possible(self) -> None:
+        while True:
+            await self._writable_wanted.wait()
+            await self._transport.wait_writable()
+            self._writable_wanted = trio.Event()
+            self._turn(_nothing)
+
+    def _say_goodbye(self) -> None:
+        """Send close_notify if the socket takes it at once; SSTP ends without it just as well."""
+        if self._outgoing:
+            return
+        try:
+            self._engine.close_notify()
+            self._transport.send_nowait(memoryview(self._engine.ciphertext_to_send()))
+        except (OSError, TlsFailed):
+            return
+
+    def _receive(self) -> bytes | None:
+        try:
+            return self._transport.receive_nowait()
+        except OSError as error:
+            self._turn(partial(self._lost, f"connection to the server broke: {error.strerror or error}"))
+            return None
+
+    def _done(self) -> bool:
+        # The turn that brought the link down has tried to send its farewell; a peer that does not read it now is not
+        # waited for.
+        return self.link.phase is LinkPhase.CLOSED
+
+    def _deadline(self) -> float:
+        times = [self.link.poll_at()]
+        if self.stack is not None:
+            times.append(self.stack.poll_at())
+        return min((time for time in times if time is not None), default=math.inf)
+
+    # One turn
+
+    def _turn(self, action: Callable[[], None]) -> None:
+        if self._in_turn:
+            action()
+            return
+        self._in_turn = True
+        try:
+            action()
+            self._drain_events()
+            self._notify_flows()
+            self._send()
+        finally:
+            self._in_turn = False
+        if self._wait_scope is not None:
+            self._wait_scope.deadline = -math.inf if self._done() else self._deadline()
+
+    def _begin(self, first_data: bytes) -> None:
+        self.link.start(self.now())
+        if plaintext := first_data + self._engine.read_available():
+            self._take_plaintext(plaintext)
+
+    def _take(self, ciphertext: bytes) -> None:
+        if not ciphertext:
+            self._lost("server closed the connection")
+            return
+        self.bytes_received += len(ciphertext)
+        try:
+            self._engine.feed(ciphertext)
+            plaintext = self._engine.read_available()
+        except TlsFailed as error:
+            self.link.transport_lost(TunnelClosed(f"server, TLS: {error}"), self.now())
+            return
+        if plaintext:
+            self._take_plaintext(plaintext)
+        if self._engine.at_eof:
+            self._lost("server closed the TLS connection")
+
+    def _take_plaintext(self, plaintext: bytes) -> None:
+        now = self.now()
+        data, spans = self.link.receive_data(plaintext, now)
+        self._drain_events()
+        if spans and self.stack is not None:
+            if self._tap is not None:
+                for start, end in spans:
+                    self._tap.packet(data[start:end], now, outbound=False)
+            self.stack.receive_batch(data, spans, now)
+
+    def _handle_timers(self) -> None:
+        now = self.now()
+        self.link.handle_timer(now)
+        if self.stack is not None:
+            self.stack.handle_timer(now)
+
+    def _lost(self, text: str) -> None:
+        self.link.transport_lost(
+            TunnelClosed(text) if self.stack is not None else TransportFailed(f"{text} during {self.link.phase.value}"),
+            self.now(),
+        )
+
+    def _drain_events(self) -> None:
+        while (event := self.link.next_event()) is not None:
+            self._on_event(event)
+
+    def _notify_flows(self) -> None:
+        if self.stack is None:
+            return
+        while flows := self.stack.take_dirty():
+            for flow in flows:
+                if flow.notify is not None:
+                    flow.notify()
+
+    def _send(self) -> None:
+        """Encrypt and write until nothing is left or the socket takes no more."""
+        now = self.now()
+        while True:
+            if self._outgoing:
+                if not self._write():
+                    return
+                continue
+            control = self.link.data_to_send(now)
+            for packet in control:
+                self._engine.write(packet)
+            packets = self._packets(now)
+            if packets:
+                self._engine.write(self.link.frame_packets(packets))
+            ciphertext = self._engine.ciphertext_to_send()
+            if not ciphertext:
+                return
+            self._outgoing = memoryview(ciphertext)
+
+    def _packets(self, now: float) -> list[bytes]:
+        if self.stack is None or self.link.phase is not LinkPhase.UP:
+            return []
+        packets = self.stack.packets_to_send(now, OUTPUT_BUDGET)
+        if self._tap is not None:
+            for packet in packets:
+                self._tap.packet(packet, now, outbound=True)
+        return packets
+
+    def _write(self) -> bool:
+        """Write pending ciphertext; return False when the socket takes no more now."""
+        try:
+            count = self._transport.send_nowait(self._outgoing)
+        except OSError as error:
+            self._outgoing = memoryview(b"")
+            self._lost(f"connection to the server broke: {error.strerror or error}")
+            self._drain_events()
+            return True
+        self.bytes_sent += count
+        self._outgoing = self._outgoing[count:]
+        if count == 0:
+            self._writable_wanted.set()
+            return False
+        return True
+
+
+def _nothing() -> None:
+    """Only send what is queued."""

@@ -1,0 +1,76 @@
+"""The socket under TLS, as the driver uses it: non-blocking calls, and waiting only after one said so."""
+
+from __future__ import annotations
+
+import socket
+from typing import Protocol
+
+import trio
+
+# Roughly what one read of a fast link finds; larger gains nothing (docs/architecture.md, "The driver loop").
+READ_SIZE = 256 * 1024
+
+
+class Transport(Protocol):
+    """A connected byte stream with non-blocking calls."""
+
+    def receive_nowait(self) -> bytes | None:
+        """Return what has arrived, ``b""`` at the end of the stream, None when nothing is there. Raises OSError."""
+        ...
+
+    def send_nowait(self, data: memoryview) -> int:
+        """Write what fits and return how much that was, 0 when nothing does. Raises OSError."""
+        ...
+
+    async def wait_readable(self) -> None:
+        """Return when receive_nowait() may have something."""
+        ...
+
+    async def wait_writable(self) -> None:
+        """Return when send_nowait() may take something."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection; waiting calls raise trio.ClosedResourceError."""
+        ...
+
+
+class SocketTransport:
+    """A Transport over a stream socket, which it owns."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+
+    @classmethod
+    def take_over(cls, stream: trio.SocketStream) -> SocketTransport:
+        """Take the socket out of a trio stream, which is unusable afterwards."""
+        return cls(socket.socket(fileno=stream.socket.detach()))
+
+    def receive_nowait(self) -> bytes | None:
+        """Return what has arrived, ``b""`` at the end of the stream, None when nothing is there."""
+        try:
+            return self._sock.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return None
+
+    def send_nowait(self, data: memoryview) -> int:
+        """Write what fits and return how much that was."""
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+
+    async def wait_readable(self) -> None:
+        """Return when there may be something to read."""
+        await trio.lowlevel.wait_readable(self._sock)
+
+    async def wait_writable(self) -> None:
+        """Return when there may be room to write."""
+        await trio.lowlevel.wait_writable(self._sock)
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()

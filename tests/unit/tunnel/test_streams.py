@@ -1,0 +1,119 @@
+"""TcpStream: trio's own conformance suite, and what the suite does not ask."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import check_half_closeable_stream
+
+from sstpsocks.errors import ConnectionLost, ConnectionRefused
+from sstpsocks.net.config import StackConfig
+from sstpsocks.tunnel.streams import TcpAcceptor, TcpStream
+from tests.helpers.stack_pair import RIGHT, StackPair, running_stack_pair
+
+
+async def test_passes_trios_conformance_suite(autojump_clock: trio.testing.MockClock) -> None:
+    async with running_stack_pair() as pair:
+
+        async def make_pair() -> tuple[TcpStream, TcpStream]:
+            return await pair.connect()
+
+        async def make_clogged_pair() -> tuple[TcpStream, TcpStream]:
+            stream, peer = await pair.connect()
+            for end in (stream, peer):
+                while end.send_nowait(bytes(65536)):
+                    pass
+            return stream, peer
+
+        await check_half_closeable_stream(make_pair, make_clogged_pair)
+
+
+async def test_refused_connection_raises_its_dial_error() -> None:
+    async with running_stack_pair() as pair:
+        stream = TcpStream(pair.left.connect_tcp(RIGHT, 81, pair.now()), pair)
+        pair.flush()
+        with pytest.raises(ConnectionRefused):
+            await stream.wait_connected()
+        stream.abort()
+
+
+async def test_half_close_keeps_the_other_direction(autojump_clock: trio.testing.MockClock) -> None:
+    async with running_stack_pair() as pair:
+        stream, peer = await pair.connect()
+        await stream.send_all(b"question")
+        await stream.send_eof()
+        assert await peer.receive_some() == b"question"
+        assert await peer.receive_some() == b""
+        await peer.send_all(b"answer")
+        assert await stream.receive_some() == b"answer"
+        await peer.aclose()
+        assert await stream.receive_some() == b""
+
+
+async def test_reset_breaks_the_stream_and_says_why(autojump_clock: trio.testing.MockClock) -> None:
+    async with running_stack_pair() as pair:
+        stream, peer = await pair.connect()
+        peer.abort()
+        with pytest.raises(trio.BrokenResourceError) as caught:
+            await stream.receive_some()
+        assert isinstance(caught.value.__cause__, ConnectionLost)
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.send_all(b"x")
+
+
+async def test_slow_reader_stops_the_sender_and_loses_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    config = StackConfig(
+        receive_buffer_initial=64 * 1024,
+        receive_buffer_maximum=64 * 1024,
+        send_buffer_initial=64 * 1024,
+        send_buffer_maximum=64 * 1024,
+    )
+    data = bytes(range(256)) * 4096
+    async with running_stack_pair(config) as pair:
+        stream, peer = await pair.connect()
+        received = bytearray()
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                await stream.send_all(data)
+                await stream.send_eof()
+
+            nursery.start_soon(send)
+            await trio.sleep(30)
+            assert peer.readable_pieces()
+            assert sum(map(len, peer.readable_pieces())) <= 64 * 1024
+            async for piece in peer:
+                received += piece
+                await trio.sleep(0.01)
+        assert bytes(received) == data
+
+
+async def test_readable_callback_comes_in_the_turn_without_a_task(autojump_clock: trio.testing.MockClock) -> None:
+    async with running_stack_pair() as pair:
+        stream, peer = await pair.connect()
+        seen: list[bytes] = []
+
+        def take() -> None:
+            pieces = stream.readable_pieces()
+            seen.append(b"".join(pieces))
+            stream.consume(sum(map(len, pieces)))
+
+        stream.set_readable_callback(take)
+        peer.send_nowait(b"at once")
+        assert seen == [b"at once"]
+        await peer.aclose()
+        assert stream.at_eof
+
+
+async def test_acceptor_that_is_closed_wakes_its_waiter() -> None:
+    pair = StackPair()
+    acceptor = TcpAcceptor(pair.right.listen_tcp(80), pair)
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await acceptor.accept()
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        acceptor.close()
