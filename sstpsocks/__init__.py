@@ -1,7 +1,24 @@
-"""sstpsocks: a rootless SSTP client whose tunnel ends in a userspace TCP/IP stack."""
+"""sstpsocks: a rootless SSTP client whose tunnel ends in a userspace TCP/IP stack.
+
+The tunnel's names are loaded on first use, so that ``sstpsocks --help`` imports neither trio nor OpenSSL.
+"""
 
 from __future__ import annotations
 
-from ._version import __version__
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["__version__"]
+from ._version import __version__
+from .errors import SstpsocksError
+
+if TYPE_CHECKING:
+    from .library import CredentialRequest, Credentials, Timeouts, Tunnel, open_tunnel
+
+__all__ = ["CredentialRequest", "Credentials", "SstpsocksError", "Timeouts", "Tunnel", "__version__", "open_tunnel"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from . import library
+
+        return getattr(library, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
-from ..ppp.auth import AuthMethod, Credentials
+# The vocabulary of a log-in is part of the settings; floors above take it from here.
+from ..ppp.auth import AuthMethod as AuthMethod
+from ..ppp.auth import Credentials as Credentials
 
 DEFAULT_PORT = 443
 DEFAULT_MTU = 1400  # Windows' default; larger inner packets may not survive the network behind the server

@@ -1,0 +1,189 @@
+"""The library's front door: open a tunnel from a Python program.
+
+async with sstpsocks.open_tunnel("vpn.example.com", username="alice", password=secret) as tunnel:
+    stream = await tunnel.open_tcp_stream("intranet.example.com", 80)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from .dns.resolver import Resolver
+from .errors import ConfigError
+from .proxy.dial import Dialer
+from .tunnel.network import IPAddress, TunnelDatagrams, TunnelStream
+from .tunnel.session import Session, StateObserver, TunnelInfo, TunnelState, ignore_states
+from .tunnel.settings import (
+    DEFAULT_MTU,
+    DEFAULT_PORT,
+    AuthMethod,
+    CredentialReason,
+    CredentialRequest,
+    Credentials,
+    CredentialSource,
+    Timeouts,
+    TrustSettings,
+    TunnelSettings,
+)
+from .tunnel.steps import StepObserver, ignore_steps
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """A running tunnel."""
+
+    network: Session
+    """The network behind the server by address; implements tunnel.network.Network."""
+    resolver: Resolver
+    """Names, resolved inside the tunnel."""
+    dialer: Dialer
+    """Names and addresses to streams."""
+
+    @property
+    def info(self) -> TunnelInfo:
+        """Addresses, name servers and MTU that the server assigned."""
+        return self.network.info
+
+    async def open_tcp_stream(self, host: str | IPAddress, port: int) -> TunnelStream:
+        """Open a TCP connection inside the tunnel and return it as a trio HalfCloseableStream.
+
+        ``host``: a name, resolved by the tunnel's name servers only, or an address. ``port``: 1 to 65535.
+        Raises a DialError: NameNotFound, NameLookupFailed, NetworkUnreachable, HostUnreachable, ConnectionRefused,
+        ConnectTimedOut, DeniedByRule (loopback and the like) or TunnelDown. RFC 9293 section 3.9.1.1.
+        """
+        return await self.dialer.open_tcp_stream(host, port)
+
+    def open_udp(self, address: IPAddress, port: int) -> TunnelDatagrams:
+        """Open a UDP socket inside the tunnel, connected to one peer, with a random local port (RFC 6056).
+
+        Raises TunnelDown or NetworkUnreachable.
+        """
+        return self.network.open_udp(address, port)
+
+    async def resolve(self, name: str) -> list[IPAddress]:
+        """Return the addresses of ``name`` by the tunnel's name servers. Raises NameNotFound or NameLookupFailed."""
+        return await self.resolver.resolve(name)
+
+    async def wait_closed(self) -> None:
+        """Wait until the tunnel has ended for good by itself, and raise the error that ended it."""
+        await self.network.wait_closed()
+
+
+@asynccontextmanager
+async def run_tunnel(
+    settings: TunnelSettings,
+    *,
+    observe: StepObserver = ignore_steps,
+    on_state: StateObserver = ignore_states,
+) -> AsyncIterator[Tunnel]:
+    """Set a tunnel up from complete settings, and end it in order on leaving.
+
+    Raises TunnelError when the first connect fails. Calls ``observe`` at each step, ``on_state`` when the tunnel
+    comes up, is lost or ends.
+    """
+    resolver: Resolver | None = None
+
+    def forget_old_names(state: TunnelState) -> None:
+        # Another connect may reach another network: its names are asked afresh.
+        if state.up and resolver is not None:
+            resolver.clear()
+        on_state(state)
+
+    session = Session(settings, observe=observe, on_state=forget_old_names)
+    resolver = Resolver(session)
+    async with session:
+        yield Tunnel(session, resolver, Dialer(session, resolver))
+
+
+@asynccontextmanager
+async def open_tunnel(
+    host: str,
+    *,
+    port: int = DEFAULT_PORT,
+    username: str = "",
+    password: str | CredentialSource,
+    methods: Sequence[str] = ("mschapv2",),
+    ca_file: str | None = None,
+    pin_sha256: Sequence[str] = (),
+    server_name: str | None = None,
+    connect_to: tuple[str, int] | None = None,
+    mtu: int = DEFAULT_MTU,
+    timeouts: Timeouts | None = None,
+    reconnect: Literal["auto", "never"] = "auto",
+    observe: StepObserver = ignore_steps,
+    on_state: StateObserver = ignore_states,
+) -> AsyncIterator[Tunnel]:
+    """Connect to the SSTP server ``host`` and offer the network behind it until the block is left.
+
+    ``password`` is the password, or an async function that returns Credentials at each log-in (one-time codes).
+    ``methods`` names what may be used to log in, most wanted first: "mschapv2", "chap", "pap"; the last two give the
+    server more than it should have. ``ca_file`` (PEM) replaces the system's roots; ``pin_sha256`` accepts just the
+    certificates (or public keys) with these SHA-256 digests in hexadecimal; ``server_name`` is the name to verify
+    when it differs from ``host``. ``connect_to`` connects to another address than the name's. ``mtu``: octets of the
+    largest IP packet sent, 576 to 4087. ``timeouts``: seconds for each step. ``reconnect``: "never" ends the tunnel
+    when it is lost.
+
+    Raises ConfigError for unusable arguments and TunnelError (with ``exit_code`` and ``hint``) when the first
+    connect fails: TransportFailed, CertificateRejected, HttpRejected, CallRejected, AuthenticationFailed,
+    NegotiationFailed.
+    """
+    async with run_tunnel(
+        TunnelSettings(
+            host=host,
+            port=port,
+            connect_to=connect_to,
+            trust=TrustSettings(
+                server_name=server_name if server_name is not None else host,
+                ca_file=ca_file,
+                pins=tuple(_digest(pin) for pin in pin_sha256),
+            ),
+            username=username,
+            credentials=_fixed(password) if isinstance(password, str) else password,
+            methods=tuple(_method(name) for name in methods),
+            mtu=mtu,
+            timeouts=timeouts if timeouts is not None else Timeouts(),
+            reconnect=reconnect,
+        ),
+        observe=observe,
+        on_state=on_state,
+    ) as tunnel:
+        yield tunnel
+
+
+def _fixed(password: str) -> CredentialSource:
+    async def source(request: CredentialRequest) -> Credentials:
+        return Credentials(request.username, password)
+
+    return source
+
+
+def _method(name: str) -> AuthMethod:
+    try:
+        return AuthMethod(name)
+    except ValueError:
+        known = ", ".join(method.value for method in AuthMethod)
+        raise ConfigError(f"unknown authentication method {name!r}", hint=f"known are {known}") from None
+
+
+def _digest(text: str) -> bytes:
+    try:
+        digest = bytes.fromhex(text.replace(":", ""))
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise ConfigError("a pin must be a SHA-256 digest: 64 hexadecimal digits")
+    return digest
+
+
+__all__ = [
+    "CredentialReason",
+    "CredentialRequest",
+    "Credentials",
+    "Timeouts",
+    "Tunnel",
+    "open_tunnel",
+    "run_tunnel",
+]

@@ -1,0 +1,222 @@
+"""One connection to the server: from the TCP handshake to the last farewell."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..base.entropy import Entropy
+from ..errors import (
+    AuthenticationFailed,
+    ConnectionLost,
+    SstpsocksError,
+    TunnelClosed,
+    TunnelError,
+)
+from ..link import CredentialsWanted, Link, LinkDown, LinkEvent, LinkFailing, LinkPhase, LinkUp, PhaseEntered
+from ..net.stack import Stack
+from ..ppp.auth import Credentials
+from ..ppp.peer import PppConfig, PppPeer, Role
+from ..sstp.client import SstpClient
+from ..sstp.machine import SstpTimers
+from .driver import Driver
+from .settings import MAX_MTU, CredentialReason, CredentialRequest, TunnelSettings
+from .steps import Step, StepObserver, StepReport
+from .transport import SocketTransport
+from .upstream import connect_transport, open_sstp, start_tls
+
+if TYPE_CHECKING:
+    from .taps import PcapTap
+
+# MS-SSTP 3.2.2: the negotiation timer is 60 s; it must not cut short an authentication that the user allows more time.
+NEGOTIATION_TIMER = 60.0
+
+# How long the farewells of a failed or ended connection may take.
+GRACE_PERIOD = 3.0
+
+_FIRST_STEP_OF = {
+    LinkPhase.SSTP: Step.SSTP,
+    LinkPhase.LCP: Step.LCP,
+    LinkPhase.AUTHENTICATION: Step.AUTHENTICATION,
+    LinkPhase.ADDRESSES: Step.ADDRESSES,
+}
+
+
+class ServerConnection:
+    """A connection that is being made, is up, or has ended. Made by connect()."""
+
+    def __init__(
+        self,
+        settings: TunnelSettings,
+        *,
+        entropy: Entropy,
+        observe: StepObserver,
+        nursery: trio.Nursery,
+        tap: PcapTap | None = None,
+    ) -> None:
+        self._settings = settings
+        self._entropy = entropy
+        self._observe = observe
+        self._nursery = nursery
+        self._tap = tap
+        self._driver_scope = trio.CancelScope(shield=True)
+        self._used: set[Credentials] = set()
+        self._step = Step.SSTP
+        self.driver: Driver | None = None
+        self.link_up: LinkUp | None = None
+        """The addresses, once the link is up."""
+        self.error: TunnelError | None = None
+        """Why it ended or is ending; None after close()."""
+        self.settled = trio.Event()
+        """Set when the link is up or has begun to fail."""
+        self.ending = trio.Event()
+        """Set when the link has begun to end: no traffic passes any more."""
+        self.down = trio.Event()
+        """Set when the transport is closed."""
+        self.tls_version = ""
+        self.correlation_id = ""
+
+    @property
+    def stack(self) -> Stack | None:
+        """The TCP/IP stack while the link is up, None before and after."""
+        return self.driver.stack if self.driver is not None and not self.ending.is_set() else None
+
+    @property
+    def mtu(self) -> int:
+        """The largest IP packet we send, in octets."""
+        peer_mru = self.link_up.peer_mru if self.link_up is not None else MAX_MTU
+        return min(self._settings.mtu, peer_mru, MAX_MTU)
+
+    async def connect(self) -> None:
+        """Set the tunnel up, step by step. Raises the TunnelError (or ConfigError) of the step that failed."""
+        try:
+            await self._connect()
+        except BaseException:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE_PERIOD):
+                await self.close()
+            raise
+
+    async def close(self) -> None:
+        """End in order, within the grace period, and then anyhow."""
+        if self.driver is not None:
+            self.driver.close()
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE_PERIOD):
+                await self.down.wait()
+            self._driver_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await self.down.wait()
+
+    async def _connect(self) -> None:
+        settings = self._settings
+        credentials = await self._ask(CredentialReason.LOGIN, "")
+        # MS-SSTP 3.2.4.1: a new identifier for each attempt; the server's administrator finds the attempt by it.
+        self.correlation_id = f"{{{str(uuid.UUID(bytes=self._entropy.random_bytes(16), version=4)).upper()}}}"
+        transport = await connect_transport(settings, self._observe)
+        try:
+            stream = await start_tls(transport, settings, self._observe)
+            first_data = await open_sstp(stream, settings, self._observe, self.correlation_id)
+        except BaseException:
+            await trio.aclose_forcefully(transport)
+            raise
+        engine = stream.engine
+        self.tls_version = engine.version
+        link = self._make_link(engine.peer_certificate_der(), credentials)
+        driver = Driver(SocketTransport.take_over(transport), engine, link, on_event=self._on_event, tap=self._tap)
+        self.driver = driver
+        self._begin(Step.SSTP, "SSTP call")
+        self._nursery.start_soon(self._run_driver, driver, first_data)
+        await self.settled.wait()
+        if self.error is not None:
+            raise self.error
+
+    def _make_link(self, certificate: bytes, credentials: Credentials) -> Link:
+        settings, limits = self._settings, self._settings.timeouts
+        timers = SstpTimers(
+            negotiation=max(NEGOTIATION_TIMER, limits.lcp + limits.authentication), hello=settings.hello_interval
+        )
+        config = PppConfig(
+            role=Role.CLIENT,
+            methods=settings.methods,
+            credentials=credentials,
+            lcp_timeout=limits.lcp,
+            authentication_timeout=limits.authentication,
+            address_timeout=limits.addresses,
+        )
+        return Link(SstpClient(certificate, timers=timers), PppPeer(config, self._entropy))
+
+    async def _run_driver(self, driver: Driver, first_data: bytes) -> None:
+        try:
+            with self._driver_scope:
+                await driver.run(first_data)
+        finally:
+            self._finish(None)
+            self.down.set()
+
+    # Credentials
+
+    async def _ask(self, reason: CredentialReason, message: str) -> Credentials:
+        request = CredentialRequest(reason, self._settings.username, self._settings.server, message)
+        credentials = await self._settings.credentials(request)
+        if credentials in self._used:
+            # A refused password is never sent twice: repeating it locks accounts.
+            raise AuthenticationFailed(
+                f"server {self._settings.server} refused the password: {message}",
+                hint="the password source gave the same password again",
+            )
+        self._used.add(credentials)
+        return credentials
+
+    async def _retry(self, driver: Driver, wanted: CredentialsWanted) -> None:
+        refused = AuthenticationFailed(wanted.message, code=wanted.code, hint=wanted.hint)
+        try:
+            credentials = await self._ask(CredentialReason.RETRY, wanted.message)
+        except SstpsocksError as error:
+            failure = error if isinstance(error, AuthenticationFailed) else refused
+            driver.act(lambda: driver.link.fail(failure, driver.now()))
+            return
+        if not self.ending.is_set():
+            driver.act(lambda: driver.link.retry_authentication(credentials, driver.now()))
+
+    # What the link says
+
+    def _on_event(self, event: LinkEvent) -> None:
+        match event:
+            case PhaseEntered(phase, text):
+                self._done(text)
+                self._begin(_FIRST_STEP_OF[phase], "")
+            case CredentialsWanted() if self.driver is not None:
+                self._nursery.start_soon(self._retry, self.driver, event)
+            case LinkUp() if self.driver is not None:
+                self._up(self.driver, event)
+            case LinkFailing(error):
+                self._finish(error)
+            case LinkDown(error):
+                self._finish(error)
+
+    def _up(self, driver: Driver, event: LinkUp) -> None:
+        self.link_up = event
+        driver.stack = Stack(event.local, mtu=self.mtu, entropy=self._entropy)
+        dns = ", ".join(map(str, event.dns)) or "none"
+        self._done(f"{event.local}, DNS {dns}, MTU {self.mtu}")
+        self.settled.set()
+
+    def _finish(self, error: TunnelError | None) -> None:
+        if self.ending.is_set():
+            return
+        if error is None and not self.settled.is_set():
+            error = TunnelClosed("the connection to the server was closed")
+        self.error = error
+        self.ending.set()
+        self.settled.set()
+        if self.driver is not None and self.driver.stack is not None:
+            reason = f"the tunnel ended: {error}" if error is not None else "the tunnel was closed"
+            self.driver.stack.abort_all(ConnectionLost(reason), self.driver.now())
+
+    def _begin(self, step: Step, text: str) -> None:
+        self._step = step
+        self._observe(StepReport(step, False, text))
+
+    def _done(self, text: str) -> None:
+        self._observe(StepReport(self._step, True, text))
