@@ -1,0 +1,135 @@
+"""A real SSTP server for the interop suite, described by environment variables (docs/interop.md)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.interop.client import Client
+
+PREFIX = "SSTPSOCKS_TEST_"
+
+
+@dataclass(frozen=True)
+class Server:
+    """What the variables say; an empty field means that the tests which need it are skipped."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    server_name: str
+    ca_file: str
+    auth: str
+    """Methods to test, comma separated: each logs in once."""
+    http: str
+    """URL of a folder by address that holds 64m.bin."""
+    http_by_name: str
+    """The same by a name that only the tunnel's DNS knows."""
+    sha256_64m: str
+    upload: str
+    """URL that takes a PUT and answers with the SHA-256 of what came."""
+    refused: str
+    """host:port that answers with a reset; likewise the ones below."""
+    unreachable: str
+    prohibited: str
+    blackhole: str
+    unknown_name: str
+    stop: str
+    """Shell command that stops the server at once."""
+    start: str
+    """Shell command that starts it again and returns when it serves."""
+    recovery: float
+    """Seconds after `start` returned within which traffic must pass again."""
+
+    def need(self, field: str) -> str:
+        """Return a field, or skip the test because it is not set."""
+        value = str(getattr(self, field))
+        if not value:
+            pytest.skip(f"{PREFIX}{field.upper()} is not set")
+        return value
+
+
+@pytest.fixture(scope="session")
+def server() -> Server:
+    """The server under test."""
+    environ = os.environ
+    if not environ.get(f"{PREFIX}HOST"):
+        pytest.skip(f"no SSTP server: {PREFIX}HOST is not set (docs/interop.md)")
+
+    def get(name: str, default: str = "") -> str:
+        return environ.get(PREFIX + name, default)
+
+    return Server(
+        host=get("HOST"),
+        port=int(get("PORT", "443")),
+        user=get("USER"),
+        password=get("PASSWORD"),
+        server_name=get("SERVER_NAME"),
+        ca_file=get("CA_FILE"),
+        auth=get("AUTH", "mschapv2"),
+        http=get("HTTP"),
+        http_by_name=get("HTTP_BY_NAME"),
+        sha256_64m=get("SHA256_64M"),
+        upload=get("UPLOAD"),
+        refused=get("REFUSED"),
+        unreachable=get("UNREACHABLE"),
+        prohibited=get("PROHIBITED"),
+        blackhole=get("BLACKHOLE"),
+        unknown_name=get("UNKNOWN_NAME"),
+        stop=get("STOP"),
+        start=get("START"),
+        recovery=float(get("RECOVERY", "3")),
+    )
+
+
+@pytest.fixture(scope="session")
+def curl() -> str:
+    """The curl program."""
+    found = shutil.which("curl")
+    if found is None:
+        pytest.skip("curl is not installed")
+    return found
+
+
+@pytest.fixture
+def client(server: Server, tmp_path: Path) -> Iterator[Client]:
+    """A client that is not started yet, with the arguments that make it log in."""
+    password_file = tmp_path / "password"
+    password_file.write_text(server.password)
+    password_file.chmod(0o600)
+    arguments = [f"{server.host}:{server.port}", "--user", server.user, "--password-file", str(password_file)]
+    if server.ca_file:
+        arguments += ["--ca-file", server.ca_file]
+    if server.server_name:
+        arguments += ["--server-name", server.server_name]
+    client = Client(tmp_path, arguments)
+    try:
+        yield client
+    finally:
+        client.stop()
+
+
+@pytest.fixture
+def tunnel(client: Client, server: Server) -> Client:
+    """A client whose tunnel is up."""
+    client.start("--auth", server.auth.split(",")[0], "--reconnect", "never")
+    client.wait_ready()
+    return client
+
+
+@pytest.fixture
+def stopped_server(server: Server) -> Iterator[None]:
+    """Make sure that the server runs again after a test that stops it."""
+    stop, start = server.need("stop"), server.need("start")
+    assert stop
+    try:
+        yield
+    finally:
+        subprocess.run(start, shell=True, check=True, timeout=120, stdout=subprocess.DEVNULL)
