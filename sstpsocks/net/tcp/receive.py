@@ -74,7 +74,8 @@ def _first_check_sequence_number(tcb: Tcb, segment: Segment, now: float) -> bool
         tcb.ack_now = True
         return True
     elif offset < window and offset + length > 0:
-        _trim(segment, offset, window)
+        if _trim(segment, offset, window):
+            tcb.ack_now = True
         return True
     # "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set
     # …)". Empty ones are limited, or two confused ends would acknowledge each other for ever.
@@ -91,9 +92,9 @@ def _first_check_sequence_number(tcb: Tcb, segment: Segment, now: float) -> bool
     return False
 
 
-def _trim(segment: Segment, offset: int, window: int) -> None:
+def _trim(segment: Segment, offset: int, window: int) -> bool:
     """Cut off what lies outside: "One could tailor actual segments to fit this assumption by trimming off any portions
-    that lie outside the window (including SYN and FIN)".
+    that lie outside the window (including SYN and FIN)". True when the peer sent more than it may.
     """
     if offset < 0:
         if segment.flags & SYN:
@@ -104,9 +105,11 @@ def _trim(segment: Segment, offset: int, window: int) -> None:
         segment.seq = (segment.seq - offset) & MASK
         offset = 0
     room = window - offset
-    if segment.length > room:
-        segment.flags &= ~FIN
-        segment.payload = segment.payload[:room]
+    if segment.length <= room:
+        return False
+    segment.flags &= ~FIN
+    segment.payload = segment.payload[:room]
+    return True
 
 
 # --- Text and FIN: steps seven and eight -----------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def _head_segment(tcb: Tcb, now: float) -> bytes:
     packet = _data_segment(tcb, tcb.snd_una, size, now)
     if lt(tcb.snd_nxt, snd_nxt):
         tcb.snd_nxt = snd_nxt
-    if not tcb.snd_wnd and snd_nxt == tcb.snd_una:
+    if size and not tcb.snd_wnd and snd_nxt == tcb.snd_una:
         tcb.snd_nxt = snd_nxt
         tcb.rto_deadline = None
     return packet

@@ -8,6 +8,10 @@ from .tcb import Tcb, TcpState
 _TEXT_MAY_COME = frozenset({TcpState.ESTABLISHED, TcpState.FIN_WAIT_1, TcpState.FIN_WAIT_2})
 _MINIMUM_ROUND = 0.02
 """Shortest time over which the owner's speed is measured; batches make shorter ones meaningless."""
+_ROUNDING_SLACK = 32
+"""How many units of the scaled window rounding up may add to the buffer in all: a peer that sends single octets would
+gain a unit with each, without end. Beyond, the edge does move left by less than a unit on the wire; what was promised
+is still accepted."""
 
 
 def advertise_window(tcb: Tcb) -> int:
@@ -24,8 +28,8 @@ def advertise_window(tcb: Tcb) -> int:
     units = window >> shift
     if units > 0xFFFF:
         units = 0xFFFF
-    elif units << shift < offered:
-        # Scaling would round the edge to the left; up to one unit more than the buffer is less harm.
+    elif units << shift < offered and units << shift < free + (_ROUNDING_SLACK << shift):
+        # Scaling would round the edge to the left (RFC 7323 section 2.4); a little more than the buffer does less harm.
         units += 1
     if units << shift > offered:
         tcb.rcv_adv = (tcb.rcv_nxt + (units << shift)) & MASK
