@@ -272,6 +272,13 @@ class AnySegments(RuleBasedStateMachine):
         elif connection.established:
             assert flight <= len(connection.send_queue) + 1
 
+    @invariant()
+    def nothing_waits_without_a_timer(self) -> None:
+        connection = self.peer.connection
+        if connection in self.peer.host.flows.values() and (len(connection.send_queue) or connection.flight_size):
+            waits = connection.rto_deadline is not None or connection.persist_deadline is not None
+            assert waits or connection.has_output()
+
     def teardown(self) -> None:
         """Whatever happened, a connection whose owner leaves and whose peer is silent ends."""
         connection = self.peer.connection

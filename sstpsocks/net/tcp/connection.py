@@ -105,15 +105,15 @@ class TcpConnection(Tcb):
     def send(self, data: bytes | memoryview, now: float) -> int:
         """RFC 9293 section 3.10.2, SEND: queue data and return how many octets were accepted.
 
-        0 or fewer than given means that the buffer is full: the flow becomes dirty when there is room again. Also
-        allowed while connecting. Raises the connection's ``error`` when it ended, LocalProtocolError after shutdown().
+        0 or fewer than given means that the buffer is full. Whenever a call has filled it, the flow becomes dirty when
+        there is room again. Also allowed while connecting. Raises the connection's ``error`` when it ended, LocalProtocolError after shutdown().
         """
         if self.error is not None:
             raise self.error
         if self.fin_queued or self.state not in _CAN_SEND:
             raise LocalProtocolError("cannot send: this direction is closed", layer="tcp")
         room = self.send_room()
-        if room < len(data):
+        if len(data) >= room:
             self.room_wanted = True
             data = memoryview(data)[:room]
         if data:

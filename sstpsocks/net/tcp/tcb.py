@@ -175,7 +175,7 @@ class Tcb:
         self.fin_acked = False
         """The peer acknowledged our FIN."""
         self.room_wanted = False
-        """send() accepted less than it was given, so the owner waits for room."""
+        """send() filled the buffer, so the owner may be waiting for room."""
 
         # Loss recovery
         self.rtt = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)

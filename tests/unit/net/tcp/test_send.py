@@ -183,6 +183,15 @@ def test_the_send_buffer_is_bounded_and_tells_when_there_is_room() -> None:
     assert peer.connection.send_room() == 3000
 
 
+def test_a_write_that_fills_the_buffer_exactly_also_waits_for_room() -> None:
+    peer = established(TcpConfig(send_buffer_initial=10_000, send_buffer_maximum=10_000))
+    peer.connection.send(bytes(10_000), peer.now)
+    peer.take()
+    peer.host.dirty.clear()
+    peer.send(".", 1, 5001)
+    assert peer.host.dirty == [peer.connection]
+
+
 def test_the_send_buffer_grows_with_the_congestion_window() -> None:
     peer = established(TcpConfig(send_buffer_initial=20_000, send_buffer_maximum=50_000))
     position = 1
