@@ -106,7 +106,8 @@ class TcpConnection(Tcb):
         """RFC 9293 section 3.10.2, SEND: queue data and return how many octets were accepted.
 
         0 or fewer than given means that the buffer is full. Whenever a call has filled it, the flow becomes dirty when
-        there is room again. Also allowed while connecting. Raises the connection's ``error`` when it ended, LocalProtocolError after shutdown().
+        there is room again. Also allowed while connecting. Raises the connection's ``error`` when it ended,
+        LocalProtocolError after shutdown().
         """
         if self.error is not None:
             raise self.error
