@@ -21,6 +21,8 @@ _STEADY_BULK = 64
 start's first rounds and does not wait for single ACKs."""
 LEFTOVER_PIECES = 16
 """Unconsumed pieces that may keep their decrypted chunks (up to 256 KiB each) in memory before they are joined."""
+_SMALL_PIECE = 4096
+"""A joined piece below this grows with the next ones."""
 
 
 # --- The steps of section 3.10.7.4 -----------------------------------------------------------------------------------
@@ -189,11 +191,17 @@ def join_leftovers(tcb: Tcb) -> None:
     """Copy what the owner left unread of earlier batches into one piece.
 
     Pieces are slices of decrypted chunks and keep them alive; a reader that stalls must not make one small segment
-    hold 256 KiB. Each octet is copied at most once.
+    hold 256 KiB. A small piece that was joined before is taken along, so that many small batches do not become as many
+    pieces; beyond that each octet is copied at most once.
     """
-    joined = tcb.rcv_joined
-    tcb.rcv_pieces[joined:] = [memoryview(b"".join(tcb.rcv_pieces[joined:]))]
-    tcb.rcv_joined = joined + 1
+    pieces = tcb.rcv_pieces
+    first = tcb.rcv_joined
+    if first == len(pieces):
+        return
+    if first and len(pieces[first - 1]) < _SMALL_PIECE:
+        first -= 1
+    pieces[first:] = [memoryview(b"".join(pieces[first:]))]
+    tcb.rcv_joined = first + 1
 
 
 def _take_fin(tcb: Tcb, now: float) -> None:

@@ -44,6 +44,9 @@ class TcpState(Enum):
     LAST_ACK = "LAST-ACK"
     TIME_WAIT = "TIME-WAIT"
 
+    # Members are single objects. Enum's own hash is a Python function, and every segment asks for sets of states.
+    __hash__ = object.__hash__
+
 
 _COUNTED = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
 """RFC 4022, tcpCurrEstab: "the current state is either ESTABLISHED or CLOSE-WAIT"."""
