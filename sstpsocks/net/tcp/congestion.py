@@ -75,7 +75,7 @@ class NewReno:
             return
         if flight + 2 * self._smss < cwnd:
             return
-        # RFC 5681 section 3.1: "increase cwnd by SMSS bytes … when the amount of acknowledged data reaches cwnd".
+        # RFC 5681 section 3.1 recommends to count acknowledged octets and to add one SMSS for each cwnd of them.
         self._avoided += count
         if self._avoided >= cwnd:
             self._avoided -= cwnd

@@ -47,14 +47,14 @@ class TcpListener:
         if segment is None:
             self.host.counters.tcp_in_errs += 1
             return None
-        # "First, check for a RST. An incoming RST segment could not be valid … and should be ignored."
+        # First, check for a RST: "An incoming RST should be ignored."
         if segment.flags & RST:
             return None
-        # "Second, check for an ACK. Any acknowledgment is bad if it arrives on a connection still in the LISTEN state."
+        # Second, check for an ACK: "Any acknowledgment is bad if it arrives on a connection still in the LISTEN state."
         if segment.flags & ACK:
             self.host.counters.tcp_out_rsts += 1
             return build_reset(data, start, end, source, self.host.address.packed)
-        # "Third, check for a SYN"; "Fourth, other data or control … Drop the segment, and return."
+        # Third, check for a SYN; fourth, "other data or control" is dropped.
         if not segment.flags & SYN or self.closed or len(self._connections) >= self.backlog:
             return None
         remote = (IPv4Address(source), int.from_bytes(data[start : start + 2], "big"))

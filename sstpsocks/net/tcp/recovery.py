@@ -125,7 +125,7 @@ def retransmission_timeout(tcb: Tcb, now: float) -> None:
     tcb.timeouts += 1
     tcb.dupacks = tcb.inflation = 0
     tcb.in_recovery = False
-    # RFC 6582 section 4: "record the highest sequence number transmitted in the variable recover".
+    # RFC 6582 section 3.2 step 4: "record the highest sequence number transmitted in the variable recover".
     tcb.recover = tcb.snd_max
     tcb.timed_end = None
     tcb.snd_nxt = tcb.snd_una
@@ -136,7 +136,7 @@ def probe_timeout(tcb: Tcb, now: float) -> None:
     """The persist timer fired: the window has been too small to send for a while.
 
     RFC 9293 section 3.8.6.1 (MUST-37): "As long as the receiving TCP peer continues to send acknowledgments in
-    response to the probe segments, the sending TCP implementation MUST allow the connection to stay open."
+    response to the probe segments, the sending TCP peer MUST allow the connection to stay open".
     """
     tcb.persist_deadline = None
     if _given_up(tcb, now):

@@ -10,8 +10,8 @@ _RESET_IS_NO_NEWS = frozenset({TcpState.CLOSING, TcpState.LAST_ACK, TcpState.TIM
 """States in which the owner has everything it will get and said everything it had to say."""
 _CHALLENGES_PER_PERIOD = 10
 _CHALLENGE_PERIOD = 5.0
-"""RFC 5961 section 7: "no more than 10 challenge ACKs to be sent in a 5-second window" (there of the whole system;
-here of one connection, which cannot be used to learn about others)."""
+"""RFC 5961 section 7 gives 10 challenge ACKs in 5 seconds as its example, there for a whole system; here they count per
+connection, so that nobody learns from the limit about other connections."""
 
 
 def second_check_rst(tcb: Tcb, segment: Segment, now: float) -> None:
