@@ -1,8 +1,8 @@
 """The receive run: a batch of IP packets, most of them the next expected segment of a bulk transfer.
 
-Theory of operation. This is Van Jacobson's header prediction, for a whole batch: in a transfer nearly every packet has no
-IP options, is no fragment, carries only ACK or PSH, and is exactly the next in sequence. For those everything RFC 9293
-section 3.10.7.4 does comes down to a few comparisons, made here on local variables that live across packets of one
+Theory of operation. This is Van Jacobson's header prediction, for a whole batch: in a transfer nearly every packet has
+no IP options, is no fragment, carries only ACK or PSH, and is exactly the next in sequence. For those everything RFC
+9293 section 3.10.7.4 does comes down to a few comparisons, made here on local variables that live across packets of one
 flow. Whatever differs in any way goes through the slow path, which is the complete TCP; both leave the same state,
 which a property test compares. Checksums are verified before anything is believed.
 
