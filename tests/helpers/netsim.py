@@ -12,67 +12,15 @@ from sstpsocks.base.entropy import SeededEntropy
 from sstpsocks.net.config import StackConfig
 from sstpsocks.net.stack import Stack
 from sstpsocks.net.tcp.connection import TcpConnection
+from tests.helpers.impairment import Impairment, Path
+
+__all__ = ["LEFT", "RIGHT", "Path", "Program", "Simulation"]
 
 LEFT = IPv4Address("10.9.0.1")
 RIGHT = IPv4Address("10.9.0.2")
 _OUTPUT_BUDGET = 64 * 1024
 _STEPS_AT_ONE_TIME = 2000
 """More turns than this without time passing are a busy loop."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Path:
-    """One direction of the network: seconds, octets, probabilities."""
-
-    delay: float = 0.01
-    jitter: float = 0.0
-    """Packets keep their order but for ``reorder``."""
-    rate: float = 0.0
-    """Octets per second, 0 for no limit."""
-    queue: int = 1000
-    """Packets that wait for the rate; more are dropped."""
-    loss: float = 0.0
-    duplicate: float = 0.0
-    reorder: float = 0.0
-    """Probability of an extra delay of up to ``reorder_delay``, by which others pass."""
-    reorder_delay: float = 0.02
-
-
-class _Direction:
-    def __init__(self, path: Path, dice: random.Random) -> None:
-        self.path = path
-        self.dice = dice
-        self.busy_until = 0.0
-        self.last_arrival = 0.0
-        self.departures: list[float] = []
-        self.dropped = 0
-        self.carried = 0
-
-    def arrivals(self, size: int, now: float) -> list[float]:
-        """Return when a packet sent now arrives: never, once or twice."""
-        path, dice = self.path, self.dice
-        if path.rate:
-            while self.departures and self.departures[0] <= now:
-                heapq.heappop(self.departures)
-            if len(self.departures) >= path.queue:
-                self.dropped += 1
-                return []
-            self.busy_until = max(self.busy_until, now) + size / path.rate
-            heapq.heappush(self.departures, self.busy_until)
-            now = self.busy_until
-        if dice.random() < path.loss:
-            self.dropped += 1
-            return []
-        self.carried += 1
-        times = []
-        for _ in range(2 if dice.random() < path.duplicate else 1):
-            time = now + path.delay + dice.random() * path.jitter
-            if dice.random() < path.reorder:
-                time += dice.random() * path.reorder_delay
-            else:
-                time = self.last_arrival = max(time, self.last_arrival)
-            times.append(time)
-        return times
 
 
 @dataclass
@@ -133,8 +81,8 @@ class Simulation:
         self.now = 100.0
         self.left = Stack(LEFT, mtu=mtu, entropy=SeededEntropy(f"left{seed}"), config=config)
         self.right = Stack(RIGHT, mtu=mtu, entropy=SeededEntropy(f"right{seed}"), config=config)
-        self.there = _Direction(there, dice)
-        self.back = _Direction(back or there, dice)
+        self.there = Impairment(there, dice)
+        self.back = Impairment(back or there, dice)
         self.programs: list[Program] = []
         self._flying: list[tuple[float, int, Stack, bytes]] = []
         self._counter = 0
@@ -210,9 +158,9 @@ class Simulation:
                 stack.take_dirty()
                 for packet in stack.packets_to_send(self.now, _OUTPUT_BUDGET):
                     busy = True
-                    for time in direction.arrivals(len(packet), self.now):
+                    for time, carried in direction.carry(packet, self.now):
                         self._counter += 1
-                        heapq.heappush(self._flying, (time, self._counter, peer, packet))
+                        heapq.heappush(self._flying, (time, self._counter, peer, carried))
         times = [self.left.poll_at(), self.right.poll_at(), *(program.poll_at() for program in self.programs)]
         if self._flying:
             times.append(self._flying[0][0])
