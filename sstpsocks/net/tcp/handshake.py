@@ -87,10 +87,13 @@ def segment_in_syn_sent(tcb: Tcb, segment: Segment, now: float) -> bool:
             tcb.reply(tcb.builder.build(segment.ack, 0, RST, 0))
         return False
     # Second, check the RST bit. "If the ACK was acceptable, then signal … "error: connection reset""; without an ACK
-    # anybody could have sent it.
+    # anybody could have sent it. But address translators in user space (SoftEther's SecureNAT) refuse in just this way:
+    # one that answers a second SYN too is believed. See docs/rfc-conformance.md.
     if segment.flags & RST:
-        if segment.flags & ACK:
+        if segment.flags & ACK or 0 < tcb.syn_reset_bare < tcb.syn_transmissions:
             tcb.fail(ConnectionRefused(f"{tcb.remote[0]} port {tcb.remote[1]}: connection refused"))
+        elif not tcb.syn_reset_bare:
+            tcb.syn_reset_bare = tcb.syn_transmissions
         return False
     # Third, security: not used. Fourth, check the SYN bit; fifth, without SYN or RST the segment is dropped.
     if not segment.flags & SYN:

@@ -116,6 +116,7 @@ class Tcb:
         "stalled_since",
         "state",
         "syn_pending",
+        "syn_reset_bare",
         "syn_transmissions",
         "timed_at",
         "timed_end",
@@ -251,6 +252,8 @@ class Tcb:
         """Our SYN, or SYN and ACK, must be sent."""
         self.syn_transmissions = 0
         """How often it was sent."""
+        self.syn_reset_bare = 0
+        """The value of syn_transmissions when a reset without ACK first answered our SYN; 0: none did."""
         self.challenge_acks = 0
         """Challenge ACKs in the present period (RFC 5961 section 7)."""
         self.challenge_period_end = 0.0

@@ -104,6 +104,19 @@ def test_syn_sent_reset_without_or_with_a_bad_ack_is_dropped() -> None:
     peer.expect_state(TcpState.SYN_SENT)
 
 
+def test_syn_sent_resets_without_ack_refuse_when_they_answer_two_syns() -> None:
+    """SoftEther's SecureNAT refuses this way; one such reset alone could have come from anybody."""
+    peer = syn_sent()
+    peer.send("R", 0)
+    peer.send("R", 77)
+    peer.expect_no_error()
+    peer.wait_and_expect(2, "S", 0)
+    peer.expect_no_error()
+    peer.send("R", 4711)
+    assert isinstance(peer.connection.error, ConnectionRefused)
+    peer.expect_state(TcpState.CLOSED)
+
+
 def test_syn_sent_segment_without_syn_is_dropped() -> None:
     peer = syn_sent()
     peer.send(".", 1, 1, b"data")
