@@ -18,6 +18,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from ..errors import CertificateRejected, LocalProtocolError, TlsFailed
+from .conflict import OneAtATime
 
 RECORD_SIZE = 16384
 """RFC 8446 section 5.1: a record carries at most 2**14 bytes; OpenSSL decrypts one record for each read."""
@@ -261,24 +262,6 @@ def _explain(reason: str) -> str:
     return _KNOWN_FAILURES.get(reason, reason)
 
 
-class _OneAtATime:
-    """Turns two tasks in the same method into BusyResourceError instead of mixed-up data."""
-
-    __slots__ = ("_busy", "_what")
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._busy = False
-
-    def __enter__(self) -> None:
-        if self._busy:
-            raise trio.BusyResourceError(f"another task is {self._what} this TLS stream")
-        self._busy = True
-
-    def __exit__(self, *_exception: object) -> None:
-        self._busy = False
-
-
 class TlsStream(trio.abc.Stream):
     """A TLS connection over any trio stream. Call :meth:`do_handshake` first.
 
@@ -298,8 +281,8 @@ class TlsStream(trio.abc.Stream):
         self._closed = False
         self._send_broken = False  # a send was cut short: the peer misses part of a record, nothing may follow
         self._flush_lock = trio.Lock()
-        self._sending = _OneAtATime("sending on")
-        self._receiving = _OneAtATime("receiving from")
+        self._sending = OneAtATime("sending on this TLS stream")
+        self._receiving = OneAtATime("receiving from this TLS stream")
 
     async def do_handshake(self) -> None:
         """Run the handshake to its end.
