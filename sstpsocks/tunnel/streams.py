@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from ..errors import SstpsocksError
+from ..net.tcp.receive import join_leftovers
+from .conflict import OneAtATime
 from .network import SocketAddress, TunnelStream
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class TcpStream(TunnelStream):
         self._callback: Callable[[], None] | None = None
         self._receivers = trio.lowlevel.ParkingLot()
         self._senders = trio.lowlevel.ParkingLot()
-        self._receive_conflict = _ConflictDetector("another task is already receiving from this stream")
-        self._send_conflict = _ConflictDetector("another task is already sending to this stream")
+        self._receive_conflict = OneAtATime("receiving from this stream")
+        self._send_conflict = OneAtATime("sending to this stream")
         connection.notify = self._notify
 
     def __repr__(self) -> str:
@@ -192,6 +193,10 @@ class TcpStream(TunnelStream):
             if self._callback is not None:
                 self._callback()
             self._receivers.unpark_all()
+            if connection.readable:
+                # The reader is not as fast as the tunnel: what it leaves must not keep whole decrypted batches in
+                # memory, nor become a list of thousands of small pieces.
+                join_leftovers(connection)
         if connection.error is not None or connection.send_room() > 0:
             self._senders.unpark_all()
 
@@ -206,7 +211,11 @@ class TcpStream(TunnelStream):
             room -= len(chosen[-1])
             if room == 0:
                 break
-        data = b"".join(chosen)
+        whole = chosen[0].obj
+        if len(chosen) == 1 and isinstance(whole, bytes) and len(whole) == len(chosen[0]):
+            data = whole  # joined already: spare the copy
+        else:
+            data = b"".join(chosen)
         self._connection.consume(len(data), self._pump.now())
         self._pump.flush()
         return data
@@ -250,7 +259,7 @@ class TcpAcceptor:
         """Wait for a connection. Raises trio.ClosedResourceError after close()."""
         await trio.lowlevel.checkpoint()
         while True:
-            if self._closed:
+            if self._closed or self._listener.closed:
                 raise trio.ClosedResourceError
             connection = self._listener.accept()
             if connection is not None:
@@ -266,27 +275,3 @@ class TcpAcceptor:
 
     def _wake(self) -> None:
         self._lot.unpark_all()
-
-
-class _ConflictDetector:
-    """Turns two concurrent calls into BusyResourceError instead of corruption (as trio's own streams do)."""
-
-    __slots__ = ("_busy", "_message")
-
-    def __init__(self, message: str) -> None:
-        self._message = message
-        self._busy = False
-
-    def __enter__(self) -> None:
-        if self._busy:
-            raise trio.BusyResourceError(self._message)
-        self._busy = True
-
-    def __exit__(self, *_: object) -> None:
-        self._busy = False
-
-
-def connection_failure(error: BaseException) -> SstpsocksError | None:
-    """Return why a tunnel stream broke, when ``error`` is a BrokenResourceError that a TcpStream raised."""
-    cause = error.__cause__
-    return cause if isinstance(cause, SstpsocksError) else None
