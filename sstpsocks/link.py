@@ -48,6 +48,10 @@ _DATA_PACKET = 0x1000
 _IP_FRAME = 0xFF030021
 _IP_OFFSET = 8
 
+# How long close() waits for the peer's LCP Terminate-Ack before it disconnects SSTP all the same. RFC 1661 would wait
+# for six seconds, but the carrier is reliable, and a peer that means to answer does so in one round trip.
+PPP_FAREWELL_TIME = 1.5
+
 
 class LinkPhase(Enum):
     """How far the link has come. The value is the step a person is shown."""
@@ -125,10 +129,16 @@ class Link:
         self._username = ""
         self._closing = False
         self._was_up = False
+        self._farewell_deadline: float | None = None
         self._prefixes: dict[int, bytes] = {}
 
     def __repr__(self) -> str:
         return f"<Link {self.phase.value} {self.sstp!r} {self.ppp!r}>"
+
+    @property
+    def carries_ip(self) -> bool:
+        """Whether IP packets may be sent now: the link is up and has not begun to end."""
+        return self.phase is LinkPhase.UP and self.error is None
 
     # Called by the driver
 
@@ -203,7 +213,7 @@ class Link:
         return True
 
     def frame_packets(self, packets: list[bytes]) -> bytes:
-        """Wrap IP packets into SSTP data packets; only while the link is up."""
+        """Wrap IP packets into SSTP data packets; only while ``carries_ip``."""
         prefixes = self._prefixes
         pieces: list[bytes] = []
         for packet in packets:
@@ -227,8 +237,8 @@ class Link:
         """When handle_timer() wants to be called, None for never."""
         if self.phase is LinkPhase.CLOSED:
             return None
-        times = [time for time in (self.sstp.poll_at(), self.ppp.poll_at()) if time is not None]
-        return min(times, default=None)
+        times = (self.sstp.poll_at(), self.ppp.poll_at(), self._farewell_deadline)
+        return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         """Let the timers of both machines act."""
@@ -237,6 +247,9 @@ class Link:
         self.sstp.handle_timer(now)
         self.ppp.handle_timer(now)
         self._exchange(now)
+        if self._farewell_deadline is not None and now >= self._farewell_deadline:
+            self._disconnect(now)
+            self._exchange(now)
 
     def retry_authentication(self, credentials: Credentials, now: float) -> None:
         """Answer CredentialsWanted. Raises LocalProtocolError for credentials that were refused before."""
@@ -249,6 +262,7 @@ class Link:
             return
         self._closing = True
         self.phase = LinkPhase.CLOSING
+        self._farewell_deadline = now + PPP_FAREWELL_TIME
         self.ppp.close(now)
         self._exchange(now)
 
@@ -352,6 +366,7 @@ class Link:
 
     def _disconnect(self, now: float) -> None:
         self.phase = LinkPhase.CLOSING
+        self._farewell_deadline = None
         if self.sstp.closed:
             self._down()
             return

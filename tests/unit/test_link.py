@@ -221,3 +221,31 @@ def test_any_single_lost_message_ends_up_connected_or_closed(lost: int) -> None:
     pair.run(200)
     assert pair.client.phase in (LinkPhase.UP, LinkPhase.CLOSED)
     assert pair.server.phase in (LinkPhase.UP, LinkPhase.CLOSED, LinkPhase.SSTP)
+
+
+def test_close_disconnects_sstp_even_when_ppp_gets_no_answer() -> None:
+    """A server that falls silent still hears CALL_DISCONNECT, soon enough for a short farewell."""
+    pair = connected()
+    begin = pair.now
+    disconnected_at: list[float] = []
+
+    def change(sender: Link, data: bytes) -> bytes:
+        if sender is pair.client and data == bytes.fromhex("1001001400060001") + data[8:]:
+            disconnected_at.append(pair.now - begin)
+        return b"" if sender is pair.server else data
+
+    pair.change = change
+    pair.client.close(pair.now)
+    pair.run(20)
+    assert disconnected_at
+    assert disconnected_at[0] <= 2
+    assert pair.events[pair.client][-1] == LinkDown(None)
+
+
+def test_a_link_that_is_ending_carries_no_ip() -> None:
+    pair = connected()
+    assert pair.client.carries_ip
+    pair.server.sstp.disconnect(pair.now)
+    pair.exchange()
+    assert isinstance(pair.client.error, TunnelClosed)
+    assert not pair.client.carries_ip
