@@ -71,11 +71,6 @@ class Driver:
         """The time all cores run on: trio's clock, in seconds."""
         return trio.current_time()
 
-    @property
-    def finished(self) -> bool:
-        """Whether the link is down and the transport closed."""
-        return self._finished
-
     async def run(self, first_data: bytes = b"") -> None:
         """Run until the link is down. ``first_data``: plaintext that came along with the HTTP response."""
         try:
@@ -85,11 +80,7 @@ class Driver:
                 await self._read_loop()
                 nursery.cancel_scope.cancel()
         finally:
-            self._say_goodbye()
-            self._finished = True
-            self._transport.close()
-            self.link.transport_lost(TunnelClosed("the tunnel was closed"), self.now())
-            self._drain_events()
+            self._end()
 
     def flush(self) -> None:
         """Send what the flows have queued. For the owners of flows; cheap, never blocks."""
@@ -102,8 +93,9 @@ class Driver:
             self._turn(lambda: self.link.close(self.now()))
 
     def act(self, action: Callable[[], None]) -> None:
-        """Run ``action``, which uses the link or the stack, and send what comes of it."""
-        self._turn(action)
+        """Run ``action``, which uses the link or the stack, and send what comes of it; nothing once it is over."""
+        if not self._finished:
+            self._turn(action)
 
     # The loop
 
@@ -112,14 +104,16 @@ class Driver:
             data = self._receive()
             if data is not None:
                 self._turn(partial(self._take, data))
+            if self._deadline() <= self.now():
+                # After what has arrived, which may have made it needless; but also when more arrives without end.
+                self._turn(self._handle_timers)
+            if data is not None:
                 # One batch, one checkpoint: the tasks that this batch woke run before the next one is read.
                 await trio.lowlevel.checkpoint()
-                continue
-            with trio.CancelScope(deadline=self._deadline()) as self._wait_scope:
-                await self._transport.wait_readable()
-            expired, self._wait_scope = self._wait_scope.cancelled_caught, None
-            if expired or self._deadline() <= self.now():
-                self._turn(self._handle_timers)
+            elif not self._done():
+                with trio.CancelScope(deadline=self._deadline()) as self._wait_scope:
+                    await self._transport.wait_readable()
+                self._wait_scope = None
 
     async def _write_when_possible(self) -> None:
         while True:
@@ -127,6 +121,15 @@ class Driver:
             await self._transport.wait_writable()
             self._writable_wanted = trio.Event()
             self._turn(_nothing)
+
+    def _end(self) -> None:
+        self._say_goodbye()
+        self._finished = True
+        self._transport.close()
+        self.link.transport_lost(TunnelClosed("the tunnel was closed"), self.now())
+        # What brought the end may have come to light while sending, after the flows had been notified.
+        self._drain_events()
+        self._notify_flows()
 
     def _say_goodbye(self) -> None:
         """Send close_notify if the socket takes it at once; SSTP ends without it just as well."""
@@ -174,6 +177,8 @@ class Driver:
             self._wait_scope.deadline = -math.inf if self._done() else self._deadline()
 
     def _begin(self, first_data: bytes) -> None:
+        if self._done():
+            return  # closed before it began
         self.link.start(self.now())
         if plaintext := first_data + self._engine.read_available():
             self._take_plaintext(plaintext)
@@ -187,7 +192,7 @@ class Driver:
             self._engine.feed(ciphertext)
             plaintext = self._engine.read_available()
         except TlsFailed as error:
-            self.link.transport_lost(TunnelClosed(f"server, TLS: {error}"), self.now())
+            self._tls_failed(error)
             return
         if plaintext:
             self._take_plaintext(plaintext)
@@ -197,7 +202,9 @@ class Driver:
     def _take_plaintext(self, plaintext: bytes) -> None:
         now = self.now()
         data, spans = self.link.receive_data(plaintext, now)
-        self._drain_events()
+        if self.stack is None:
+            self._drain_events()  # the link may have come up in the middle of the batch
+        # Otherwise events wait: what ended the link comes behind the packets of its batch.
         if spans and self.stack is not None:
             if self._tap is not None:
                 for start, end in spans:
@@ -215,6 +222,9 @@ class Driver:
             TunnelClosed(text) if self.stack is not None else TransportFailed(f"{text} during {self.link.phase.value}"),
             self.now(),
         )
+
+    def _tls_failed(self, error: TlsFailed) -> None:
+        self.link.transport_lost(TunnelClosed(str(error), hint=error.hint), self.now())
 
     def _drain_events(self) -> None:
         while (event := self.link.next_event()) is not None:
@@ -236,19 +246,22 @@ class Driver:
                 if not self._write():
                     return
                 continue
-            control = self.link.data_to_send(now)
-            for packet in control:
-                self._engine.write(packet)
-            packets = self._packets(now)
-            if packets:
-                self._engine.write(self.link.frame_packets(packets))
+            try:
+                for packet in self.link.data_to_send(now):
+                    self._engine.write(packet)
+                if packets := self._packets(now):
+                    self._engine.write(self.link.frame_packets(packets))
+            except TlsFailed as error:
+                # A broken record came behind data that was taken; what is left to send is the alert.
+                self._tls_failed(error)
+                self._drain_events()
             ciphertext = self._engine.ciphertext_to_send()
             if not ciphertext:
                 return
             self._outgoing = memoryview(ciphertext)
 
     def _packets(self, now: float) -> list[bytes]:
-        if self.stack is None or self.link.phase is not LinkPhase.UP:
+        if self.stack is None or not self.link.carries_ip:
             return []
         packets = self.stack.packets_to_send(now, OUTPUT_BUDGET)
         if self._tap is not None:
