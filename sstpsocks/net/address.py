@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from ..errors import DeniedByRule
+
+IPAddress = IPv4Address | IPv6Address
+
+LIMITED_BROADCAST = IPv4Address("255.255.255.255")
+"""All hosts of this network, and none beyond it (RFC 1122 section 3.2.1.3)."""
 
 
 def is_unicast(address: bytes) -> bool:

@@ -359,7 +359,7 @@ class Stack:
             if len(self.connections) >= self.config.max_connections:
                 counters.ip_in_discards += 1
                 return
-            reply = listener.receive_segment(data, start, end, header.source, now)
+            reply = listener.receive_segment(data, start, end, header.source, header.destination, now)
             if reply is not None:
                 self.send_reply([reply])
             return

@@ -78,7 +78,7 @@ class TcpTestHost:
         if flow is not None:
             flow.receive_segment(packet, 20, len(packet), now)
         elif listener is not None:
-            reply = listener.receive_segment(packet, 20, len(packet), source, now)
+            reply = listener.receive_segment(packet, 20, len(packet), source, destination, now)
         else:
             reply = build_reset(packet, 20, len(packet), source, destination)
         if reply is not None:

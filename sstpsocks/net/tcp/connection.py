@@ -9,7 +9,6 @@ the right one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address
 
 from ...base.seqnum import MASK
 from ...errors import (
@@ -21,6 +20,7 @@ from ...errors import (
     NetworkUnreachable,
     SstpsocksError,
 )
+from ..address import IPAddress
 from ..icmp import IcmpErrorKind
 from . import handshake, recovery, send
 from .host import TcpHost
@@ -43,8 +43,6 @@ _HARD_ERRORS = {
     IcmpErrorKind.SOURCE_ROUTE_FAILED: HostUnreachable,
 }
 """What ends an attempt to connect (RFC 5461 section 4.1 lets soft errors do so too); TTL and reassembly time pass."""
-_MINIMUM_PATH_MSS = 536
-"""A "fragmentation needed" below 576 octets is not believed (RFC 5927 section 7.2 warns of tiny ones)."""
 _ROOM_WORTH_TELLING = 4
 """The owner that waits for room is woken when a quarter of the buffer is free: fewer, larger writes."""
 
@@ -56,11 +54,11 @@ class TcpConnection(Tcb):
 
     __slots__ = ("_deadline_told", "address_sum", "key", "notify")
 
-    def __init__(self, host: TcpHost, local: tuple[IPv4Address, int], remote: tuple[IPv4Address, int]) -> None:
+    def __init__(self, host: TcpHost, local: tuple[IPAddress, int], remote: tuple[IPAddress, int]) -> None:
         super().__init__(host, local, remote)
         self.key = remote[0].packed + local[0].packed + remote[1].to_bytes(2, "big") + local[1].to_bytes(2, "big")
-        """Octets 12 to 24 of a received packet without IP options."""
-        self.address_sum = int.from_bytes(self.key[:8], "big") % 0xFFFF
+        """Octets 12 to 24 of a received IPv4 packet without options, 8 to 44 of an IPv6 packet without extensions."""
+        self.address_sum = int.from_bytes(self.key[:-4], "big") % 0xFFFF
         """What both addresses add to the checksums."""
         self.notify: Callable[[], None] | None = None
         """For the owner's use."""
@@ -228,7 +226,7 @@ class TcpConnection(Tcb):
         if self.state is TcpState.CLOSED or (seq - una) & MASK >= (self.snd_max - una) & MASK:
             return
         if kind is IcmpErrorKind.FRAGMENTATION_NEEDED:
-            self._lower_mss(mtu - 40)
+            self._lower_mss(mtu - self.builder.HEADERS)
         elif self.state is TcpState.SYN_SENT and kind in _HARD_ERRORS:
             # RFC 5461: later ones are soft: a connection in other states goes on and may time out by itself.
             self.fail(_HARD_ERRORS[kind](f"{self.remote[0]} port {self.remote[1]}: ICMP says {kind.value}"))
@@ -236,7 +234,10 @@ class TcpConnection(Tcb):
 
     def _lower_mss(self, mss: int) -> None:
         """RFC 1191 section 6.4: send what did not fit again in smaller segments; it is no sign of congestion."""
-        mss = max(mss, _MINIMUM_PATH_MSS)
+        # RFC 5927 section 7.2 warns of tiny ones. Every IPv6 path carries 1280 octets (RFC 8201 section 4), and a path
+        # of IPv4 that does not carry 576 is not believed.
+        mss = max(mss, self.default_mss)
+        self.path_mss = min(self.path_mss, mss)
         if mss >= self.snd_mss:
             return
         self.snd_mss = mss

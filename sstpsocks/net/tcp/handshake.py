@@ -10,7 +10,7 @@ from ...errors import ConnectionRefused
 from .congestion import NewReno
 from .segment import ACK, MAXIMUM_WIND_SHIFT, RST, SYN, Segment
 from .send import update_send_window
-from .tcb import DEFAULT_MSS, MINIMUM_MSS, Tcb, TcpState
+from .tcb import MINIMUM_MSS, Tcb, TcpState
 
 RTO_AFTER_LOST_SYN = 3.0
 """RFC 6298 (5.7): "the RTO MUST be re-initialized to 3 seconds when data transmission begins"."""
@@ -66,8 +66,8 @@ def _take_syn(tcb: Tcb, syn: Segment) -> None:
     tcb.rcv_nxt = (syn.seq + 1) & MASK
     # The window of our SYN is not scaled (RFC 7323 section 2.2).
     tcb.rcv_adv = (tcb.rcv_nxt + min(tcb.rcv_capacity, 0xFFFF)) & MASK
-    peer_mss = DEFAULT_MSS if syn.mss is None else max(syn.mss, MINIMUM_MSS)
-    tcb.snd_mss = min(peer_mss, tcb.host.mss)
+    peer_mss = tcb.default_mss if syn.mss is None else max(syn.mss, MINIMUM_MSS)
+    tcb.snd_mss = min(peer_mss, tcb.path_mss)
     if syn.wind_shift is None:
         # RFC 7323 section 2.2: "both sides MUST send Window Scale options in their <SYN> segments to enable window
         # scaling in either direction".

@@ -22,7 +22,7 @@ class TcpFlow(Flow, Protocol):
 
     @property
     def key(self) -> bytes:
-        """Octets 12 to 24 of a received packet without IP options: both addresses, then both ports, remote first."""
+        """Both packed addresses, then both ports, remote first, as they lie in a received packet: 12 or 36 octets."""
         ...
 
     @property
@@ -62,12 +62,12 @@ class TcpHost(Protocol):
 
     @property
     def address(self) -> IPv4Address:
-        """Our address."""
+        """Our IPv4 address."""
         ...
 
     @property
     def mss(self) -> int:
-        """The largest segment without options that fits the link: MTU - 40 (RFC 6691)."""
+        """The largest segment over IPv4 without options that fits the link: MTU - 40 (RFC 6691)."""
         ...
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from ...errors import ConnectionLost
 from .connection import TcpConnection
@@ -37,8 +37,10 @@ class TcpListener:
     def __repr__(self) -> str:
         return f"<TcpListener port {self.port} pending {len(self._connections)} ready {len(self._ready)}>"
 
-    def receive_segment(self, data: bytes, start: int, end: int, source: bytes, now: float) -> bytes | None:
-        """Take the segment ``data[start:end]`` from the packed address ``source``, for no existing connection.
+    def receive_segment(
+        self, data: bytes, start: int, end: int, source: bytes, destination: bytes, now: float
+    ) -> bytes | None:
+        """Take the segment ``data[start:end]`` between two packed addresses, for no existing connection.
 
         Return the packet that is to be sent in reply, if any. A SYN beyond the backlog is dropped: the peer sends it
         again, and there may be room by then.
@@ -53,12 +55,12 @@ class TcpListener:
         # Second, check for an ACK: "Any acknowledgment is bad if it arrives on a connection still in the LISTEN state."
         if segment.flags & ACK:
             self.host.counters.tcp_out_rsts += 1
-            return build_reset(data, start, end, source, self.host.address.packed)
+            return build_reset(data, start, end, source, destination)
         # Third, check for a SYN; fourth, "other data or control" is dropped.
         if not segment.flags & SYN or self.closed or len(self._connections) >= self.backlog:
             return None
-        remote = (IPv4Address(source), int.from_bytes(data[start : start + 2], "big"))
-        connection = TcpConnection(self.host, (self.host.address, self.port), remote)
+        remote = (ip_address(source), int.from_bytes(data[start : start + 2], "big"))
+        connection = TcpConnection(self.host, (ip_address(destination), self.port), remote)
         connection.listener = self
         self._connections.add(connection)
         connection.open_passive(segment, now)

@@ -1,9 +1,11 @@
-"""TCP segments on the wire (RFC 9293 section 3.1): read them, write them with their IPv4 header around."""
+"""TCP segments on the wire (RFC 9293 section 3.1): read them, write them with their IP header around."""
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ...base.checksum import checksum
 from ...base.seqnum import MASK
@@ -128,6 +130,9 @@ class PacketBuilder:
 
     __slots__ = ("_base_sum", "_ip_sum", "_ports", "_prefix", "_prefix_size")
 
+    HEADERS: ClassVar[int] = 40
+    """Octets of the fixed headers of IP and TCP."""
+
     def __init__(self, source: bytes, source_port: int, destination: bytes, destination_port: int) -> None:
         addresses = source + destination
         self._ports = addresses + struct.pack(">HH", source_port, destination_port)
@@ -141,7 +146,7 @@ class PacketBuilder:
     def build(
         self, seq: int, ack: int, flags: int, window: int, payload: bytes | bytearray = b"", options: bytes = b""
     ) -> bytes:
-        """Return a whole IPv4 packet with both checksums; ``options`` must be a multiple of 4 octets."""
+        """Return a whole IP packet with its checksums; ``options`` must be a multiple of 4 octets."""
         segment_size = HEADER_SIZE + len(options) + len(payload)
         if segment_size != self._prefix_size:
             self._make_prefix(segment_size)
@@ -161,6 +166,43 @@ class PacketBuilder:
         self._prefix_size = segment_size
 
 
+class Ipv6PacketBuilder(PacketBuilder):
+    """Writes the IPv6 packets of one connection; those of one size begin with the same 44 octets."""
+
+    __slots__ = ("_flow_label",)
+
+    HEADERS: ClassVar[int] = 60
+
+    def __init__(
+        self, source: bytes, source_port: int, destination: bytes, destination_port: int, flow_label: int
+    ) -> None:
+        super().__init__(source, source_port, destination, destination_port)
+        self._flow_label = flow_label
+
+    def _make_prefix(self, segment_size: int) -> None:
+        # Version 6, traffic class 0; next header 6, hop limit 64.
+        self._prefix = struct.pack(">IHH", 6 << 28 | self._flow_label, segment_size, 0x0640) + self._ports
+        self._prefix_size = segment_size
+
+
+def packet_builder(
+    source: bytes, source_port: int, destination: bytes, destination_port: int, secret: bytes = b""
+) -> PacketBuilder:
+    """Return the builder for the family of two packed addresses; ``secret`` makes IPv6 flow labels.
+
+    RFC 6437 section 3: "source nodes SHOULD assign each unrelated transport connection and application data stream to a
+    new flow"; the label must not be easily guessed by third parties. Without a secret it is 0, no label.
+    """
+    if len(source) == 4:
+        return PacketBuilder(source, source_port, destination, destination_port)
+    flow_label = 0
+    if secret:
+        ports = struct.pack(">HH", source_port, destination_port)
+        digest = hashlib.blake2s(source + destination + ports, digest_size=4, key=secret[:32], person=b"label").digest()
+        flow_label = int.from_bytes(digest, "big") & 0xFFFFF
+    return Ipv6PacketBuilder(source, source_port, destination, destination_port, flow_label)
+
+
 def build_reset(data: bytes, start: int, end: int, source: bytes, destination: bytes) -> bytes | None:
     """Return the packet that answers the segment ``data[start:end]``, for which there is no connection.
 
@@ -172,7 +214,7 @@ def build_reset(data: bytes, start: int, end: int, source: bytes, destination: b
     if segment is None or segment.flags & RST:
         return None
     source_port, destination_port = struct.unpack_from(">HH", data, start)
-    builder = PacketBuilder(destination, destination_port, source, source_port)
+    builder = packet_builder(destination, destination_port, source, source_port)
     if segment.flags & ACK:
         # "If the ACK bit is on, <SEQ=SEG.ACK><CTL=RST>"
         return builder.build(segment.ack, 0, RST, 0)

@@ -142,7 +142,7 @@ def _handshake_packets(tcb: Tcb, now: float, packets: list[bytes]) -> None:
                 tcb.rcv_nxt if answering else 0,
                 SYN | ACK if answering else SYN,
                 min(tcb.rcv_capacity, 0xFFFF),
-                options=syn_options(tcb.host.mss, shift),
+                options=syn_options(tcb.link_mss, shift),
             )
         )
     if tcb.ack_now:

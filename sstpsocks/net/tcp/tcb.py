@@ -8,17 +8,17 @@ of it (news for the owner, output, the next deadline).
 from __future__ import annotations
 
 from enum import Enum
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from ...base.bytequeue import ByteQueue
 from ...base.seqnum import MASK
 from ...errors import SstpsocksError
+from ..address import IPAddress
 from .congestion import CongestionControl, NewReno
 from .host import TcpHost
 from .reassembly import Reassembly
 from .rtt import RttEstimator
-from .segment import PacketBuilder
+from .segment import packet_builder
 
 if TYPE_CHECKING:
     from .listener import TcpListener
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 MINIMUM_MSS = 48
 """A peer's MSS option below this is taken as this: smaller segments would be all header."""
 DEFAULT_MSS = 536
-"""RFC 9293 section 3.7.1 (MUST-15): what "TCP implementations MUST assume" without an MSS option."""
+"""RFC 9293 section 3.7.1 (MUST-15): what "TCP implementations MUST assume" over IPv4 without an MSS option."""
+DEFAULT_MSS_IPV6 = 1220
+"""The same over IPv6: the minimum MTU of 1280 octets less 60."""
 
 
 class TcpState(Enum):
@@ -64,6 +66,7 @@ class Tcb:
         "congestion",
         "connect_deadline",
         "consumed_in_round",
+        "default_mss",
         "delack_deadline",
         "detached",
         "dirty",
@@ -81,10 +84,12 @@ class Tcb:
         "irs",
         "iss",
         "last_sent",
+        "link_mss",
         "listener",
         "local",
         "max_snd_wnd",
         "partial_acks",
+        "path_mss",
         "persist_deadline",
         "predictable",
         "probes",
@@ -125,7 +130,7 @@ class Tcb:
         "wait_deadline",
     )
 
-    def __init__(self, host: TcpHost, local: tuple[IPv4Address, int], remote: tuple[IPv4Address, int]) -> None:
+    def __init__(self, host: TcpHost, local: tuple[IPAddress, int], remote: tuple[IPAddress, int]) -> None:
         config = host.config
         self.host = host
         """The stack: settings, counters and randomness."""
@@ -133,7 +138,7 @@ class Tcb:
         """Our address and port."""
         self.remote = remote
         """The peer's address and port."""
-        self.builder = PacketBuilder(local[0].packed, local[1], remote[0].packed, remote[1])
+        self.builder = packet_builder(local[0].packed, local[1], remote[0].packed, remote[1], host.isn_secret)
         """Writes our packets."""
         self.listener: TcpListener | None = None
         """Who waits for this connection to be established; None for an active open and after accept()."""
@@ -170,7 +175,13 @@ class Tcb:
         """SND.WL2: acknowledgement number of that segment."""
         self.snd_wind_shift = 0
         """Snd.Wind.Shift: how far windows that we receive are shifted left (RFC 7323)."""
-        self.snd_mss = min(DEFAULT_MSS, host.mss)
+        self.link_mss = host.mss + 40 - self.builder.HEADERS
+        """The segment without options that fits the link, told the peer in our SYN (RFC 6691)."""
+        self.path_mss = self.link_mss
+        """What fits the path to the peer, as far as it is known."""
+        self.default_mss = DEFAULT_MSS if local[0].version == 4 else DEFAULT_MSS_IPV6
+        """What is assumed without an MSS option, and believed to fit every path."""
+        self.snd_mss = min(self.default_mss, self.path_mss)
         """Eff.snd.MSS: the largest payload we send (RFC 6691)."""
         self.send_queue = ByteQueue()
         """Data from snd_una on: sent and unacknowledged, then unsent."""
