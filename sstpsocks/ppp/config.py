@@ -45,6 +45,10 @@ class PppConfig:
     """Server: at most two name servers that it gives to the client."""
     nbns: tuple[IPv4Address, ...] = ()
     """Server: at most two NetBIOS name servers that it gives to the client."""
+    ipv6: bool = False
+    """Whether IPV6CP is spoken."""
+    interface_identifier: bytes | None = None
+    """The eight octets to ask for as our IPv6 interface identifier (RFC 5072); None: random ones."""
     lcp_timeout: float = 30.0
     """Seconds from open() to LCP's opening, and for each renegotiation."""
     authentication_timeout: float = 60.0
@@ -58,6 +62,8 @@ class PppConfig:
         """Refuse what cannot work."""
         if not 128 <= self.mru <= MAX_MRU:
             raise LocalProtocolError(f"MRU {self.mru} is not between 128 and {MAX_MRU}", layer="ppp")
+        if self.interface_identifier is not None and len(self.interface_identifier) != 8:
+            raise LocalProtocolError("an IPv6 interface identifier has eight octets", layer="ppp")
         if len(self.dns) > 2 or len(self.nbns) > 2:
             raise LocalProtocolError("IPCP can give at most two name servers of a kind", layer="ppp")
         if self.role is Role.SERVER:

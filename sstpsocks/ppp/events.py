@@ -71,6 +71,23 @@ class Ipv4Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Ipv6Opened:
+    """IPV6CP has opened: IPv6 packets may pass. May come before Ipv4Opened, after it, or never."""
+
+    local_identifier: bytes
+    """Our interface identifier, eight octets: the lower half of our link-local address (RFC 5072 section 5)."""
+    peer_identifier: bytes | None
+    """The peer's, None when it told none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ipv6Closed:
+    """IPV6CP was open and is not any more. It may open again, with other identifiers; IPv4 is not affected."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class EchoReplied:
     """The peer answered send_echo_request()."""
 
@@ -80,7 +97,7 @@ class EchoReplied:
 
 @dataclass(frozen=True, slots=True)
 class IpPacketReceived:
-    """An IPv4 packet of the peer; comes only while IPCP is open."""
+    """An IP packet of the peer; comes only while the control protocol of its version is open."""
 
     packet: bytes = field(repr=False)
 
@@ -107,6 +124,8 @@ PppEvent = (
     | AuthenticationRefused
     | Ipv4Opened
     | Ipv4Closed
+    | Ipv6Opened
+    | Ipv6Closed
     | EchoReplied
     | IpPacketReceived
     | Failed

@@ -1,10 +1,11 @@
-"""One end of a PPP link: the phases of RFC 1661 section 3 over LCP, authentication and IPCP.
+"""One end of a PPP link: the phases of RFC 1661 section 3 over LCP, authentication, IPCP and IPV6CP.
 
 Theory of operation. Frames go to the machine of their protocol. After every input _pump() takes what the machines have
 to send and to say until they are silent: LCP's this-layer-up starts the authentication, its success makes the phase
-NETWORK, and the owner's start_network() starts IPCP, because SSTP must have sent CALL_CONNECTED before the first packet
-of an NCP (MS-SSTP 3.2.5.2). One deadline at a time watches over the phase. Bad frames are dropped and counted, as
-RFC 1661 has it, so that nothing a peer sends raises an error.
+NETWORK, and the owner's start_network() starts the NCPs, because SSTP must have sent CALL_CONNECTED before the first
+packet of one (MS-SSTP 3.2.5.2). One deadline at a time watches over the phase; IPV6CP is outside of it, since the link
+lives by IPCP, and whatever happens to IPv6 means at most that there is none. Bad frames are dropped and counted, as RFC
+1661 has it, so that nothing a peer sends raises an error.
 """
 
 from __future__ import annotations
@@ -45,16 +46,20 @@ from .events import (
     IpPacketReceived,
     Ipv4Closed,
     Ipv4Opened,
+    Ipv6Closed,
+    Ipv6Opened,
     LcpOpened,
     PppEvent,
 )
 from .ipcp import Ipcp
+from .ipv6cp import Ipv6cp
 from .lcp import Lcp
 from .packet import (
     DEFAULT_MRU,
     PROTOCOL_IP,
     PROTOCOL_IPCP,
     PROTOCOL_IPV6,
+    PROTOCOL_IPV6CP,
     PROTOCOL_LCP,
     build_frame,
     parse_frame,
@@ -63,7 +68,7 @@ from .texts import no_answer, peer_ended_login, terminate_text
 
 __all__ = ["Phase", "PppConfig", "PppCounters", "PppPeer", "Role"]
 
-# A peer may send its first IPCP packets before start_network(). A handful is all that an honest one has to say.
+# A peer may send its first packets of an NCP before start_network(). A handful is all that an honest one has to say.
 MAX_HELD_PACKETS = 16
 
 _REJECTS_LCP = "rejects the essentials of LCP"
@@ -88,7 +93,7 @@ class PppCounters:
     discarded: int = 0
     """Packets that RFC 1661 has discarded: malformed, unexpected, or not for this phase."""
     protocol_rejects_sent: int = 0
-    """Packets of protocols that we do not speak: CCP, ECP, CBCP, IPV6CP and so on."""
+    """Packets of protocols that we do not speak: CCP, ECP, CBCP and so on."""
 
 
 class PppPeer:
@@ -100,13 +105,14 @@ class PppPeer:
         self._client = config.role is Role.CLIENT
         self._lcp = Lcp(config, entropy)
         self._ipcp = Ipcp(config)
+        self._ipv6cp = Ipv6cp(config, entropy) if config.ipv6 else None
         self._authenticator: Authenticator | None = None
         self._credentials = config.credentials
         self._credentials_refused = False
         self._frames: list[bytes] = []
         self._events: deque[PppEvent] = deque()
         self._deadline: float | None = None
-        self._held: list[bytes] = []
+        self._held: list[tuple[int, bytes]] = []
         self._authenticated = False
         self._network_started = False
         self._terminated_ipcp = False
@@ -118,7 +124,9 @@ class PppPeer:
         self.peer_mru = DEFAULT_MRU
         """The largest IP packet, in octets, that the peer takes."""
         self.ipv4_open = False
-        """Whether IP packets may pass."""
+        """Whether IPv4 packets may pass."""
+        self.ipv6_open = False
+        """Whether IPv6 packets may pass."""
         self.counters = PppCounters()
         """What was dropped."""
 
@@ -126,7 +134,7 @@ class PppPeer:
         """Show the phase and the states of the control protocols."""
         return (
             f"<PppPeer {self._config.role.value} {self.phase.name} LCP {self._lcp.state.name} "
-            f"IPCP {self._ipcp.state.name}{' over' if self._over else ''}>"
+            f"IPCP {self._ipcp.state.name}{' IPv6' if self.ipv6_open else ''}{' over' if self._over else ''}>"
         )
 
     # What the owner does.
@@ -161,10 +169,10 @@ class PppPeer:
         self._pump(now)
 
     def start_network(self, now: float) -> None:
-        """Start IPCP: CALL_CONNECTED has been sent or verified.
+        """Start IPCP and IPV6CP: CALL_CONNECTED has been sent or verified.
 
         Raises LocalProtocolError before AuthenticationSucceeded. When the peer has begun to renegotiate LCP since then,
-        IPCP starts after the next authentication.
+        they start after the next authentication.
         """
         if self._over or self._network_started:
             return
@@ -172,12 +180,14 @@ class PppPeer:
             raise LocalProtocolError(f"no network protocols in phase {self.phase.name}", layer="ppp")
         self._network_started = True
         self._ipcp.open(now)
+        if self._ipv6cp is not None:
+            self._ipv6cp.open(now)
         if self.phase is not Phase.NETWORK:
             return
-        self._start_ipcp(now)
+        self._start_ncps(now)
         held, self._held = self._held, []
-        for information in held:
-            self._deliver(PROTOCOL_IPCP, memoryview(information), now)
+        for protocol, information in held:
+            self._deliver(protocol, memoryview(information), now)
         self._pump(now)
 
     def retry_authentication(self, credentials: Credentials, now: float) -> None:
@@ -211,8 +221,8 @@ class PppPeer:
         except RemoteProtocolError:
             self.counters.malformed += 1
             return
-        if protocol == PROTOCOL_IP:
-            if self.ipv4_open:
+        if protocol in (PROTOCOL_IP, PROTOCOL_IPV6):
+            if self.ipv4_open if protocol == PROTOCOL_IP else self.ipv6_open:
                 self._events.append(IpPacketReceived(frame[offset:]))
             else:
                 self.counters.discarded += 1
@@ -234,6 +244,8 @@ class PppPeer:
         if self._over:
             return None
         times = [self._deadline, self._lcp.poll_at(), self._ipcp.poll_at()]
+        if self._ipv6cp is not None:
+            times.append(self._ipv6cp.poll_at())
         if self._authenticator is not None:
             times.append(self._authenticator.poll_at())
         return min((time for time in times if time is not None), default=None)
@@ -244,6 +256,8 @@ class PppPeer:
             return
         self._lcp.handle_timer(now)
         self._ipcp.handle_timer(now)
+        if self._ipv6cp is not None:
+            self._ipv6cp.handle_timer(now)
         if self._authenticator is not None:
             self._authenticator.handle_timer(now)
         self._pump(now)
@@ -264,21 +278,25 @@ class PppPeer:
             self._lcp.receive_packet(information, now)
         elif self._authenticator is not None and protocol == self._authenticator.protocol:
             self._authenticator.receive_packet(bytes(information), now)
-        elif self.phase is not Phase.NETWORK or protocol == PROTOCOL_IPV6:
+        elif self.phase is not Phase.NETWORK:
             # RFC 1661 sections 3.4, 3.5 and 3.7: whatever else comes before the network phase or after it "MUST be
-            # silently discarded"; so is network data whose NCP is not open (section 3.6).
+            # silently discarded".
             self.counters.discarded += 1
-        elif protocol != PROTOCOL_IPCP:
-            # Windows and pppd repeat CCP until it is rejected, some even after: answering each costs nothing. IPV6CP is
-            # never answered in kind, because accel-ppp ends the session on an IPV6CP Terminate-Request.
+        elif (ncp := self._ncp(protocol)) is None:
+            # Windows and pppd repeat CCP until it is rejected, some even after: answering each costs nothing.
             self.counters.protocol_rejects_sent += 1
             self._lcp.protocol_reject(protocol, information)
         elif self._network_started:
-            self._ipcp.receive_packet(information, now)
+            ncp.receive_packet(information, now)
         elif len(self._held) < MAX_HELD_PACKETS:
-            self._held.append(bytes(information))
+            self._held.append((protocol, bytes(information)))
         else:
             self.counters.discarded += 1
+
+    def _ncp(self, protocol: int) -> Ipcp | Ipv6cp | None:
+        if protocol == PROTOCOL_IPCP:
+            return self._ipcp
+        return self._ipv6cp if protocol == PROTOCOL_IPV6CP else None
 
     def _collect(self, now: float) -> None:
         self._frames += [build_frame(PROTOCOL_LCP, packet) for packet in self._lcp.packets_to_send()]
@@ -286,6 +304,8 @@ class PppPeer:
             protocol = self._authenticator.protocol
             self._frames += [build_frame(protocol, packet) for packet in self._authenticator.packets_to_send(now)]
         self._frames += [build_frame(PROTOCOL_IPCP, packet) for packet in self._ipcp.packets_to_send()]
+        if self._ipv6cp is not None:
+            self._frames += [build_frame(PROTOCOL_IPV6CP, packet) for packet in self._ipv6cp.packets_to_send()]
 
     def _pump(self, now: float) -> None:
         """Let the machines' signals act until there are none; what a machine sent goes out before what follows."""
@@ -297,6 +317,8 @@ class PppPeer:
                 self._on_verdict(verdict, now)
             elif (signal := self._ipcp.next_signal()) is not None:
                 self._on_ipcp_signal(signal, now)
+            elif self._ipv6cp is not None and (signal := self._ipv6cp.next_signal()) is not None:
+                self._on_ipv6cp_signal(signal, self._ipv6cp, now)
             else:
                 return
 
@@ -322,6 +344,8 @@ class PppPeer:
     def _on_lcp_up(self, now: float) -> None:
         method = self._lcp.method
         self.peer_mru = self._ipcp.peer_mru = self._lcp.peer_mru
+        if self._ipv6cp is not None:
+            self._ipv6cp.peer_mru = self.peer_mru
         self._events.append(LcpOpened(self.peer_mru, method))
         if method is None:
             self._on_authenticated(AuthenticationSucceeded(None, ZERO_HLAK, ""), now)
@@ -365,7 +389,9 @@ class PppPeer:
         self._authenticator = None
         self._held.clear()
         self._ipcp.down(now)
-        self._close_ipv4(reason)
+        if self._ipv6cp is not None:
+            self._ipv6cp.down(now)
+        self._close_network(reason)
 
     def _on_lcp_finished(self, cause: Event, now: float) -> None:
         if cause is Event.RXJ_MINUS:
@@ -397,6 +423,8 @@ class PppPeer:
             message = f"{self._config.peer_name} does not carry IPv4: it rejects IPCP"
             hint = "IPv4 is switched off for remote access there; ask the administrator."
             self._fail(NegotiationFailed(message, protocol="ipcp", hint=hint), now)
+        elif protocol == PROTOCOL_IPV6CP and self._ipv6cp is not None:
+            self._ipv6cp.reject(now)
         elif self._authenticator is not None and protocol == self._authenticator.protocol:
             message = f"{self._config.peer_name} rejects the authentication protocol that it agreed to"
             self._fail(NegotiationFailed(message, protocol="authentication"), now)
@@ -416,7 +444,7 @@ class PppPeer:
         self._deadline = None
         if self._network_started:
             # LCP was renegotiated later on: SSTP has had its CALL_CONNECTED, and there is only one.
-            self._start_ipcp(now)
+            self._start_ncps(now)
         else:
             self._events.append(event)
 
@@ -430,11 +458,13 @@ class PppPeer:
         elif self._client:
             self._deadline = None  # the owner asks the user
 
-    # IPCP.
+    # IPCP and IPV6CP.
 
-    def _start_ipcp(self, now: float) -> None:
+    def _start_ncps(self, now: float) -> None:
         self._deadline = now + self._config.address_timeout
         self._ipcp.up(now)
+        if self._ipv6cp is not None:
+            self._ipv6cp.up(now)
 
     def _on_ipcp_signal(self, signal: Signal, now: float) -> None:
         match signal:
@@ -465,10 +495,34 @@ class PppPeer:
             message, protocol="ipcp", hint="It may have no address to give; ask its administrator."
         )
 
+    def _on_ipv6cp_signal(self, signal: Signal, ipv6cp: Ipv6cp, now: float) -> None:
+        match signal:
+            case LayerUp():
+                self.ipv6_open = True
+                self._events.append(Ipv6Opened(ipv6cp.local_identifier, ipv6cp.peer_identifier))
+            case LayerDown(cause):
+                ended = "ended" if cause in {Event.RTR, Event.RXJ_MINUS} else "renegotiates"
+                self._close_ipv6(f"{self._config.peer_name} {ended} IPV6CP")
+            case LayerFailed():
+                # No agreement in sight: deaf to it until LCP is negotiated anew.
+                ipv6cp.down(now)
+                self._close_ipv6(f"{self._config.peer_name} and we did not agree on IPV6CP")
+            case _:
+                pass  # it has ended or never began: no IPv6
+
     def _close_ipv4(self, reason: str) -> None:
         if self.ipv4_open:
             self.ipv4_open = False
             self._events.append(Ipv4Closed(reason))
+
+    def _close_ipv6(self, reason: str) -> None:
+        if self.ipv6_open:
+            self.ipv6_open = False
+            self._events.append(Ipv6Closed(reason))
+
+    def _close_network(self, reason: str) -> None:
+        self._close_ipv6(reason)
+        self._close_ipv4(reason)
 
     # Ends.
 
@@ -480,7 +534,7 @@ class PppPeer:
         self._leave_network(self._end_reason, now)
 
     def _finish(self, reason: str) -> None:
-        self._close_ipv4(reason)
+        self._close_network(reason)
         self._events.append(Finished(reason, self._ended_by_peer))
         self._end()
 
@@ -490,7 +544,7 @@ class PppPeer:
             # As a courtesy: nobody waits for the answer.
             self._lcp.close(now)
         self._collect(now)
-        self._close_ipv4(str(error))
+        self._close_network(str(error))
         self._events.append(Failed(error))
         self._end()
 

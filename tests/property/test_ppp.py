@@ -63,13 +63,14 @@ def test_parsers_raise_only_the_protocol_error(data: bytes) -> None:
 
 def make_pair() -> tuple[PppPeer, PppPeer]:
     methods = (AuthMethod.MSCHAPV2, AuthMethod.PAP)
-    client = PppConfig(methods=methods, credentials=Credentials("alice", "wonderland"))
+    client = PppConfig(methods=methods, credentials=Credentials("alice", "wonderland"), ipv6=True)
     server = PppConfig(
         role=Role.SERVER,
         methods=methods,
         lookup={"alice": "wonderland"}.get,
         local_address=IPv4Address("10.9.0.1"),
         peer_address=IPv4Address("10.9.0.2"),
+        ipv6=True,
     )
     return PppPeer(client, SeededEntropy(1)), PppPeer(server, SeededEntropy(2))
 

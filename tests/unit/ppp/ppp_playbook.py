@@ -31,7 +31,8 @@ LCP_OPTIONS = {
     "epdisc": 19,
 }  # fmt: skip
 IPCP_OPTIONS = {"addresses": 1, "vj": 2, "address": 3, "dns1": 129, "nbns1": 130, "dns2": 131, "nbns2": 132}
-OPTIONS = {"lcp": LCP_OPTIONS, "ipcp": IPCP_OPTIONS}
+IPV6CP_OPTIONS = {"identifier": 1, "compression": 2}
+OPTIONS = {"lcp": LCP_OPTIONS, "ipcp": IPCP_OPTIONS, "ipv6cp": IPV6CP_OPTIONS}
 NEGOTIATED = {"lcp", "ipcp", "ipv6cp", "ccp", "ecp"}
 CODES = {"-".join(word.capitalize() for word in code.name.split("_")): code for code in Code}
 CODE_NAMES = {int(code): name for name, code in CODES.items()}
