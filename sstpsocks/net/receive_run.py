@@ -6,12 +6,15 @@ no IP options, is no fragment, carries only ACK or PSH, and is exactly the next 
 flow. Whatever differs in any way goes through the slow path, which is the complete TCP; both leave the same state,
 which a property test compares. Checksums are verified before anything is believed.
 
-One struct reads the headers; octets 12 to 24, addresses and ports together, find the connection.
+One struct for each IP version reads the headers; its field of addresses and ports together finds the connection. A
+batch is taken in stretches of one version, so that neither pays for the other. IPv6 packets with extension headers are
+the slow path's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from struct import Struct
 
 from ..base.checksum import checksum
@@ -21,10 +24,11 @@ from .tcp.receive import LEFTOVER_PIECES, join_leftovers
 from .tcp.recovery import new_ack
 from .tcp.send import update_send_window
 
-# Version, header length, type of service, total length | identification, flags, fragment offset | time to live,
+# Version, header length, type of service | total length | identification, flags, fragment offset | time to live,
 # protocol, header checksum | addresses and ports | SEG.SEQ | SEG.ACK | data offset and control bits | SEG.WND
-_HEADERS = Struct(">III12sIIHH")
-_HEADER_SIZE = 40
+_IPV4_HEADERS = Struct(">HHII12sIIHH")
+# Version, traffic class, flow label | its rest | payload length | next header, hop limit | the rest as above
+_IPV6_HEADERS = Struct(">HHHH36sIIHH")
 _IPV4_IHL_5 = 0x45
 _FRAGMENT = 0xBFFF
 """Everything in the fragment word but DF (the reserved bit too, which must be zero)."""
@@ -43,12 +47,39 @@ def receive_run(
 ) -> tuple[int, int]:
     """Take the IP packets ``data[start:end]`` of ``spans`` in order.
 
-    ``connections`` maps the raw octets 12 to 24 of a packet to its connection. What cannot be predicted is handed to
-    ``slow``, in its place in the order. Payloads are delivered as slices of ``data``, which must not change. Return
-    how many packets and how many octets of packets were taken without ``slow``; the caller counts them.
+    ``connections`` maps the raw addresses and ports of a packet, as they lie in it, to its connection. What cannot be
+    predicted is handed to ``slow``, in its place in the order. Payloads are delivered as slices of ``data``, which must
+    not change. Return how many packets and how many octets of packets were taken without ``slow``; the caller counts
+    them.
     """
+    taken = taken_octets = 0
+    rest = iter(spans)
+    first = next(rest, None)
+    while first is not None:
+        ipv6 = first[1] > first[0] and data[first[0]] >> 4 == 6
+        stretch = _stretch(connections, data, chain((first,), rest), now, slow, ipv6)
+        taken += stretch[0]
+        taken_octets += stretch[1]
+        first = stretch[2]
+    return taken, taken_octets
+
+
+def _stretch(
+    connections: Mapping[bytes, TcpConnection],
+    data: bytes,
+    spans: Iterable[tuple[int, int]],
+    now: float,
+    slow: Callable[[bytes, int, int, float], None],
+    ipv6: bool,
+) -> tuple[int, int, tuple[int, int] | None]:
+    """Take packets of one IP version; return what receive_run() does, and the span at which the other one begins."""
     view = memoryview(data)
-    unpack = _HEADERS.unpack_from
+    headers = _IPV6_HEADERS if ipv6 else _IPV4_HEADERS
+    ip_size = 40 if ipv6 else 20
+    header_size = ip_size + 20
+    # What the pseudo-header adds to the total length: the protocol, less the IP header.
+    pseudo = _TCP - ip_size
+    unpack = headers.unpack_from
     taken = taken_octets = 0
     key = b""
     flow: TcpConnection | None = None
@@ -59,8 +90,8 @@ def receive_run(
     pieces: list[memoryview] = []
     append = pieces.append
     for start, end in spans:
-        if end - start >= _HEADER_SIZE:
-            word_0, word_1, word_2, packet_key, seq, ack, control, window = unpack(data, start)
+        if end - start >= header_size:
+            first, second, third, fourth, packet_key, seq, ack, control, window = unpack(data, start)
             if packet_key != key:
                 if packets and flow is not None:
                     _finish(flow, rcv_nxt, segments, octets, last_seq, last_ack, last_window, now)
@@ -83,22 +114,28 @@ def receive_run(
                     else:
                         flow = None
             if flow is not None:
-                total = word_0 & 0xFFFF
-                payload_size = total - _HEADER_SIZE
+                total = third + 40 if ipv6 else second
+                payload_size = total - header_size
                 ahead = (ack - snd_una) & MASK
                 if (
                     seq == rcv_nxt
                     and control & _NO_PUSH == _ACK_ONLY
-                    and word_0 >> 24 == _IPV4_IHL_5
-                    and not word_1 & _FRAGMENT
-                    and word_2 >> 16 & 0xFF == _TCP
+                    and (
+                        (first >> 12 == 6 and fourth >> 8 == _TCP)
+                        if ipv6
+                        else (
+                            first >> 8 == _IPV4_IHL_5
+                            and not third & _FRAGMENT
+                            and fourth >> 16 & 0xFF == _TCP
+                            # The header checksum.
+                            and not (first + second + third + fourth + address_sum) % 0xFFFF
+                        )
+                    )
                     and 0 <= payload_size <= room
                     and total <= end - start
                     # An empty one that acknowledges nothing new is a duplicate ACK or a window update.
                     and (ahead <= flight if ahead else payload_size)
-                    # The header checksum; then the pseudo-header's protocol 6 and length of total - 20.
-                    and not (word_0 + word_1 + word_2 + address_sum) % 0xFFFF
-                    and not checksum(data, start + 20, start + total, address_sum + total - 14)
+                    and not checksum(data, start + ip_size, start + total, address_sum + pseudo + total)
                 ):
                     packets += 1
                     taken_octets += total
@@ -114,7 +151,7 @@ def receive_run(
                     last_ack = ack
                     last_window = window
                     if payload_size:
-                        append(view[start + _HEADER_SIZE : start + total])
+                        append(view[start + header_size : start + total])
                         rcv_nxt = (seq + payload_size) & MASK
                         room -= payload_size
                         octets += payload_size
@@ -134,11 +171,13 @@ def receive_run(
         flow = None
         # The slow path may make the flow predictable, so it is looked up again.
         key = b""
+        if end > start and (data[start] >> 4 == 6) is not ipv6:
+            return taken, taken_octets, (start, end)
         slow(data, start, end, now)
     if packets and flow is not None:
         _finish(flow, rcv_nxt, segments, octets, last_seq, last_ack, last_window, now)
         taken += packets
-    return taken, taken_octets
+    return taken, taken_octets, None
 
 
 def _finish(
