@@ -17,7 +17,7 @@ from ..base.checksum import checksum, pseudo_header_sum
 from ..base.entropy import Entropy
 from ..base.timers import TimerQueue
 from ..errors import LocalProtocolError, RemoteProtocolError, SstpsocksError, TooManyConnections
-from .address import is_unicast, require_reachable
+from .address import LIMITED_BROADCAST, is_unicast, require_reachable
 from .config import StackConfig
 from .counters import NetCounters
 from .echo import IcmpEcho
@@ -54,6 +54,7 @@ MIN_MTU = 68
 _MAX_REPLY_BYTES = 256 * 1024
 """Octets of answers that wait to be sent."""
 _TCP_HEADER_SIZE = 20
+_BROADCAST = LIMITED_BROADCAST.packed
 
 
 class Stack:
@@ -199,16 +200,22 @@ class Stack:
         return listener
 
     def open_udp(
-        self, address: IPv4Address | None = None, port: int | None = None, *, local_port: int | None = None
+        self,
+        address: IPv4Address | None = None,
+        port: int | None = None,
+        *,
+        local_port: int | None = None,
+        allow_broadcast: bool = False,
     ) -> UdpEndpoint:
         """Open a UDP port, connected to one peer when address and port are given; a random port unless one is given.
 
+        With ``allow_broadcast`` one that is not connected sends to 255.255.255.255 and hears what is sent there.
         Raises DeniedByRule, LocalProtocolError or TooManyConnections as connect_tcp() does.
         """
         if (address is None) != (port is None):
             raise LocalProtocolError("a UDP peer is an address and a port", layer="udp")
         remote = None if address is None or port is None else (address, port)
-        return self._udp.open(remote, local_port)
+        return self._udp.open(remote, local_port, allow_broadcast=allow_broadcast and remote is None)
 
     def send_echo(self, address: IPv4Address, payload: bytes, now: float) -> IcmpEcho:
         """Ping: send one echo request. Raises DeniedByRule or TooManyConnections."""
@@ -309,10 +316,11 @@ class Stack:
             return
         # RFC 1122 section 3.2.1.3: "a host MUST silently discard an incoming datagram that is not destined for the
         # host", "a host MUST silently discard an incoming datagram containing an IP source address that is invalid".
-        if header.destination != self._own or header.source == self._own or not is_unicast(header.source):
+        payload_start, payload_end = start + header.header_length, start + header.total_length
+        for_us = header.destination == self._own or self._takes_broadcast(header, data, payload_start, payload_end)
+        if not for_us or header.source == self._own or not is_unicast(header.source):
             counters.ip_in_addr_errors += 1
             return
-        payload_start, payload_end = start + header.header_length, start + header.total_length
         if not header.is_fragment:
             self._deliver(header, data, payload_start, payload_end, now)
             return
@@ -323,6 +331,15 @@ class Stack:
             return
         if whole is not None:
             self._deliver(whole[0], whole[1], 0, len(whole[1]), now)
+
+    def _takes_broadcast(self, header: Ipv4Header, data: bytes, start: int, end: int) -> bool:
+        """Whether the packet is a broadcast that a program asked for; all others are as if they had not come."""
+        return (
+            header.destination == _BROADCAST
+            and header.protocol == PROTOCOL_UDP
+            and not header.is_fragment
+            and self._udp.wants_broadcast(data, start, end)
+        )
 
     def _deliver(self, header: Ipv4Header, data: bytes, start: int, end: int, now: float) -> None:
         counters = self.counters

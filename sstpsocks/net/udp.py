@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 
 from ..base.checksum import checksum, pseudo_header_sum
 from ..errors import DialError, LocalProtocolError, RemoteProtocolError, SstpsocksError
-from .address import require_reachable
+from .address import LIMITED_BROADCAST, require_reachable
 from .flow import FlowHost
 from .icmp import IcmpErrorKind
 from .ip import PROTOCOL_UDP
@@ -71,16 +71,20 @@ class UdpEndpoint:
 
     __slots__ = (
         "__weakref__", "_host", "_incoming", "_incoming_bytes", "_outgoing", "_outgoing_bytes", "_own", "_sent_any",
-        "closed", "dropped", "error", "local", "notify", "remote",
+        "allow_broadcast", "closed", "dropped", "error", "local", "notify", "remote",
     )  # fmt: skip
 
-    def __init__(self, host: FlowHost, local: Endpoint, remote: Endpoint | None) -> None:
+    def __init__(
+        self, host: FlowHost, local: Endpoint, remote: Endpoint | None, *, allow_broadcast: bool = False
+    ) -> None:
         self._host = host
         self._own = local[0].packed
         self.local = local
         """Our address and port in the tunnel."""
         self.remote = remote
         """The only peer, None when it is not connected."""
+        self.allow_broadcast = allow_broadcast
+        """Whether it sends to, and receives for, 255.255.255.255."""
         self.error: SstpsocksError | None = None
         """Of a connected endpoint: what ICMP last said, or why the tunnel ended. The reader may clear it."""
         self.closed = False
@@ -111,7 +115,8 @@ class UdpEndpoint:
 
     def send_to(self, payload: bytes, remote: Endpoint) -> bool:
         """Queue one datagram to an address and port, as send() does; raises DeniedByRule for an address of no host."""
-        require_reachable(remote[0], self.local[0])
+        if not (self.allow_broadcast and remote[0] == LIMITED_BROADCAST):
+            require_reachable(remote[0], self.local[0])
         return self._queue(payload, remote)
 
     def receive(self) -> bytes | None:

@@ -10,7 +10,7 @@ from .flow import FlowHost
 from .icmp import IcmpErrorKind, Quote
 from .ip import Ipv4Header
 from .ports import choose_port
-from .udp import Endpoint, UdpDatagram, UdpEndpoint
+from .udp import HEADER_SIZE, Endpoint, UdpDatagram, UdpEndpoint
 
 
 class UdpLayer:
@@ -29,7 +29,7 @@ class UdpLayer:
     def __repr__(self) -> str:
         return f"<UdpLayer {len(self._connected)} connected, {len(self._unconnected)} not>"
 
-    def open(self, remote: Endpoint | None, local_port: int | None) -> UdpEndpoint:
+    def open(self, remote: Endpoint | None, local_port: int | None, *, allow_broadcast: bool = False) -> UdpEndpoint:
         """Return a new endpoint; a random local port unless one is given.
 
         Raises DeniedByRule for a remote address of no host, LocalProtocolError for a port that is in use or no port,
@@ -44,7 +44,7 @@ class UdpLayer:
             local_port = choose_port(self._host.entropy, lambda port: self._in_use(remote, port))
         elif self._in_use(remote, local_port):
             raise LocalProtocolError(f"UDP port {local_port} is in use", layer="udp")
-        endpoint = UdpEndpoint(self._host, (self._address, local_port), remote)
+        endpoint = UdpEndpoint(self._host, (self._address, local_port), remote, allow_broadcast=allow_broadcast)
         if remote is None:
             self._unconnected[local_port] = endpoint
         else:
@@ -68,6 +68,13 @@ class UdpLayer:
             return False
         endpoint.receive_datagram(datagram.payload, source)
         return True
+
+    def wants_broadcast(self, data: bytes, start: int, end: int) -> bool:
+        """Whether an endpoint takes the datagram in ``data[start:end]`` although it went to 255.255.255.255."""
+        if end - start < HEADER_SIZE:
+            return False
+        endpoint = self._unconnected.get(int.from_bytes(data[start + 2 : start + 4], "big"))
+        return endpoint is not None and endpoint.allow_broadcast
 
     def receive_icmp_error(self, kind: IcmpErrorKind, quote: Quote) -> bool:
         """Take an ICMP error about a datagram; False when we did not send such a one."""

@@ -234,3 +234,48 @@ def test_a_datagram_without_checksum_in_a_fragment_is_taken(stack: Stack) -> Non
     stack.receive_packet(ip_packet(whole[:504], protocol=17, more=True), 0.0)
     stack.receive_packet(ip_packet(whole[504:], protocol=17, offset=504), 0.0)
     assert endpoint.receive() == bytes(1000)
+
+
+BROADCAST = IPv4Address("255.255.255.255")
+
+
+def test_a_broadcast_is_sent_and_heard_by_an_endpoint_that_wants_them(stack: Stack) -> None:
+    endpoint = stack.open_udp(local_port=68, allow_broadcast=True)
+    endpoint.send_to(b"anybody?", (BROADCAST, 67))
+    [packet] = [parse(packet) for packet in sent_by(stack)]
+    assert (IPv4Address(packet.src), IPv4Address(packet.dst)) == (OURS, BROADCAST)
+    assert (packet.udp.sport, packet.udp.dport, packet.udp.data) == (68, 67, b"anybody?")
+    stack.receive_packet(udp_packet(b"me", 67, 68, destination=BROADCAST), 0.0)
+    stack.receive_packet(udp_packet(b"me, too", 67, 68, source=OTHER), 0.0)
+    assert endpoint.receive_from() == (b"me", (PEER, 67))
+    assert endpoint.receive_from() == (b"me, too", (OTHER, 67))
+
+
+def test_nobody_else_sends_or_hears_broadcasts(stack: Stack) -> None:
+    plain = stack.open_udp(local_port=68)
+    wanting = stack.open_udp(local_port=5353, allow_broadcast=True)
+    with pytest.raises(DeniedByRule):
+        plain.send_to(b"", (BROADCAST, 67))
+    for payload in (
+        udp_packet(b"to the plain one", 67, 68, destination=BROADCAST),
+        udp_packet(b"to nobody", 67, 69, destination=BROADCAST),
+        udp_packet(b"from ourselves", 67, 5353, source=OURS, destination=BROADCAST),
+        udp_packet(b"of the subnet", 67, 5353, destination=IPv4Address("10.9.0.255")),
+        ip_packet(b"\0\x43\x14", protocol=17, destination=BROADCAST),
+        ip_packet(b"\0\x43\x14\xe9\0\x08\0\0", protocol=17, destination=BROADCAST, more=True),
+        ip_packet(b"\0\x43\x14\xe9\0\x08\0\0", protocol=6, destination=BROADCAST),
+        icmp_packet(8, 0, b"\0\1\0\1", b"ping", destination=BROADCAST),
+    ):
+        stack.receive_packet(payload, 0.0)
+    assert plain.receive() is None
+    assert wanting.receive() is None
+    assert stack.counters.ip_in_addr_errors == 8
+    assert sent_by(stack) == [], "broadcasts are never answered"
+
+
+def test_a_broken_broadcast_is_counted_and_not_answered(stack: Stack) -> None:
+    endpoint = stack.open_udp(local_port=68, allow_broadcast=True)
+    stack.receive_packet(udp_packet(b"broken", 67, 68, destination=BROADCAST, checksum=1), 0.0)
+    assert endpoint.receive() is None
+    assert stack.counters.udp_in_errors == 1
+    assert sent_by(stack) == []
