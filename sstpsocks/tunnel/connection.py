@@ -36,6 +36,8 @@ NEGOTIATION_TIMER = 60.0
 # How long the farewells of a failed or ended connection may take.
 GRACE_PERIOD = 3.0
 
+_CLOSED = "the tunnel was closed"
+
 _FIRST_STEP_OF = {
     LinkPhase.SSTP: Step.SSTP,
     LinkPhase.LCP: Step.LCP,
@@ -54,15 +56,19 @@ class ServerConnection:
         entropy: Entropy,
         observe: StepObserver,
         nursery: trio.Nursery,
+        refused: set[Credentials],
         tap: PcapTap | None = None,
     ) -> None:
+        """``refused``: credentials that the server refused before; they are never sent, and new ones are added."""
         self._settings = settings
         self._entropy = entropy
         self._observe = observe
         self._nursery = nursery
         self._tap = tap
         self._driver_scope = trio.CancelScope(shield=True)
-        self._used: set[Credentials] = set()
+        self._asking = trio.CancelScope()
+        self._refused = refused
+        self._credentials: Credentials | None = None
         self._step = Step.SSTP
         self.driver: Driver | None = None
         self.link_up: LinkUp | None = None
@@ -94,19 +100,23 @@ class ServerConnection:
         try:
             await self._connect()
         except BaseException:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE_PERIOD):
-                await self.close()
+            await self.close()
             raise
 
     async def close(self) -> None:
-        """End in order, within the grace period, and then anyhow."""
-        if self.driver is not None:
-            self.driver.close()
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + GRACE_PERIOD):
+        """End in order, within the grace period, and then anyhow; not even cancellation keeps it from that."""
+        driver = self.driver
+        if driver is None:
+            return
+        if not self.ending.is_set():
+            driver.act(self._reset_flows)
+            self._finish(None)
+        driver.close()
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(GRACE_PERIOD):
                 await self.down.wait()
             self._driver_scope.cancel()
-            with trio.CancelScope(shield=True):
-                await self.down.wait()
+            await self.down.wait()
 
     async def _connect(self) -> None:
         settings = self._settings
@@ -159,25 +169,26 @@ class ServerConnection:
     async def _ask(self, reason: CredentialReason, message: str) -> Credentials:
         request = CredentialRequest(reason, self._settings.username, self._settings.server, message)
         credentials = await self._settings.credentials(request)
-        if credentials in self._used:
-            # A refused password is never sent twice: repeating it locks accounts.
+        if credentials in self._refused:
+            # Repeating a refused password locks accounts.
             raise AuthenticationFailed(
-                f"server {self._settings.server} refused the password: {message}",
-                hint="the password source gave the same password again",
+                message or f"server {self._settings.server} refused this password before",
+                hint="it was not sent again: the password source gave the same one as before",
             )
-        self._used.add(credentials)
+        self._credentials = credentials
         return credentials
 
     async def _retry(self, driver: Driver, wanted: CredentialsWanted) -> None:
-        refused = AuthenticationFailed(wanted.message, code=wanted.code, hint=wanted.hint)
-        try:
-            credentials = await self._ask(CredentialReason.RETRY, wanted.message)
-        except SstpsocksError as error:
-            failure = error if isinstance(error, AuthenticationFailed) else refused
-            driver.act(lambda: driver.link.fail(failure, driver.now()))
-            return
-        if not self.ending.is_set():
-            driver.act(lambda: driver.link.retry_authentication(credentials, driver.now()))
+        failure = AuthenticationFailed(wanted.message, code=wanted.code, hint=wanted.hint)
+        with trio.CancelScope() as self._asking:
+            try:
+                credentials = await self._ask(CredentialReason.RETRY, wanted.message)
+                driver.act(lambda: driver.link.retry_authentication(credentials, driver.now()))
+            except SstpsocksError as error:
+                # Without a source that can give others (ConfigError), or with some that the method cannot carry, it
+                # stays with the server's refusal.
+                told = error if isinstance(error, AuthenticationFailed) else failure
+                driver.act(lambda: driver.link.fail(told, driver.now()))
 
     # What the link says
 
@@ -187,10 +198,13 @@ class ServerConnection:
                 self._done(text)
                 self._begin(_FIRST_STEP_OF[phase], "")
             case CredentialsWanted() if self.driver is not None:
+                self._note_refusal()
                 self._nursery.start_soon(self._retry, self.driver, event)
             case LinkUp() if self.driver is not None:
                 self._up(self.driver, event)
             case LinkFailing(error):
+                if isinstance(error, AuthenticationFailed):
+                    self._note_refusal()
                 self._finish(error)
             case LinkDown(error):
                 self._finish(error)
@@ -202,16 +216,29 @@ class ServerConnection:
         self._done(f"{event.local}, DNS {dns}, MTU {self.mtu}")
         self.settled.set()
 
+    def _note_refusal(self) -> None:
+        if self._credentials is not None:
+            self._refused.add(self._credentials)
+
+    def _reset_flows(self) -> None:
+        """Tell the peers of connections that are in use that we leave; those closed in order already are left alone."""
+        if self.driver is None or self.driver.stack is None:
+            return
+        for connection in list(self.driver.stack.connections.values()):
+            if not connection.detached:
+                connection.abort(self.driver.now(), ConnectionLost(_CLOSED))
+
     def _finish(self, error: TunnelError | None) -> None:
         if self.ending.is_set():
             return
+        self._asking.cancel()  # nobody wants an answer any more
         if error is None and not self.settled.is_set():
-            error = TunnelClosed("the connection to the server was closed")
+            error = TunnelClosed(_CLOSED)
         self.error = error
         self.ending.set()
         self.settled.set()
         if self.driver is not None and self.driver.stack is not None:
-            reason = f"the tunnel ended: {error}" if error is not None else "the tunnel was closed"
+            reason = f"the tunnel ended: {error}" if error is not None else _CLOSED
             self.driver.stack.abort_all(ConnectionLost(reason), self.driver.now())
 
     def _begin(self, step: Step, text: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..errors import SstpsocksError
+from ..errors import TunnelDown
 from .network import SocketAddress
 from .streams import Pump
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class UdpSocket:
-    """A UDP endpoint of the tunnel that is connected to one peer; implements TunnelDatagrams."""
+    """A UDP endpoint of the tunnel that is connected to one peer; implements TunnelDatagrams.
+
+    When the tunnel is lost it is lost with it: every call raises TunnelDown then, also after a reconnect.
+    """
 
     def __init__(self, endpoint: UdpEndpoint, remote: SocketAddress, pump: Pump) -> None:
         self._endpoint = endpoint
@@ -24,26 +27,29 @@ class UdpSocket:
         self._pump = pump
         self._lot = trio.lowlevel.ParkingLot()
         self._closed = False
-        self._failure: SstpsocksError | None = None
         endpoint.notify = self._wake
 
     async def send(self, payload: bytes) -> None:
-        """Send one datagram."""
+        """Send one datagram, or drop it when too many wait already.
+
+        Raises LocalProtocolError for a payload of more than 65507 octets.
+        """
         await trio.lowlevel.checkpoint()
         self._check()
         self._endpoint.send(payload)
         self._pump.flush()
 
     async def receive(self) -> bytes:
-        """Return the payload of the next datagram; raises what ICMP reported."""
+        """Return the payload of the next datagram; raises what ICMP reported, once."""
         await trio.lowlevel.checkpoint()
         while True:
             self._check()
             payload = self._endpoint.receive()
             if payload is not None:
                 return payload
-            if self._endpoint.error is not None:
-                raise self._endpoint.error
+            error, self._endpoint.error = self._endpoint.error, None
+            if error is not None:
+                raise error
             await self._lot.park()
 
     def close(self) -> None:
@@ -64,19 +70,14 @@ class UdpSocket:
         """The peer's address and port."""
         return self._remote
 
-    def fail(self, error: SstpsocksError) -> None:
-        """Let every call raise ``error`` from now on: the tunnel is gone."""
-        self._failure = error
-        self._lot.unpark_all()
-
     def _wake(self) -> None:
         self._lot.unpark_all()
 
     def _check(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError
-        if self._failure is not None:
-            raise self._failure
+        if self._endpoint.closed:
+            raise TunnelDown("the tunnel of this UDP socket is gone") from self._endpoint.error
 
 
 class UdpAcceptor:

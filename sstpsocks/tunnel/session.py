@@ -8,13 +8,13 @@ from enum import Enum
 from ipaddress import IPv4Address
 from types import TracebackType
 from typing import Self
-from weakref import WeakSet
 
 import trio
 
 from ..base.entropy import Entropy, random_below
-from ..errors import NetworkUnreachable, SstpsocksError, TunnelDown, TunnelError
+from ..errors import ConnectionLost, LocalProtocolError, NetworkUnreachable, SstpsocksError, TunnelDown, TunnelError
 from ..net.stack import Stack
+from ..ppp.auth import Credentials
 from .connection import ServerConnection
 from .datagrams import UdpSocket
 from .driver import Driver
@@ -29,6 +29,10 @@ from .taps import PcapTap
 EAGER_PERIOD = 300.0
 EAGER_DELAY = 1.0
 PATIENT_DELAY = 30.0
+
+# A tunnel that did not stand that long counts as another failed try: a server that ends each tunnel at once is not
+# dialled, and logged in to, without a pause.
+STABLE_PERIOD = 10.0
 
 
 class TunnelStatus(Enum):
@@ -88,12 +92,33 @@ def retry_delay(elapsed: float, attempt: int, entropy: Entropy) -> float:
     return longest * (0.5 + random_below(entropy, 1000) / 2000)
 
 
+class _Backoff:
+    """How long to wait before the next try, over all tries since the tunnel was last stable."""
+
+    def __init__(self, entropy: Entropy) -> None:
+        self._entropy = entropy
+        self._lost_at: float | None = None
+        self._attempt = 0
+
+    def lost(self, up_since: float, now: float) -> None:
+        """A tunnel that was up from ``up_since`` on was lost."""
+        if self._lost_at is None or now - up_since >= STABLE_PERIOD:
+            self._lost_at = now
+            self._attempt = 0
+
+    def next_delay(self, now: float) -> float:
+        """Return the seconds to wait before the next try, and count it."""
+        delay = retry_delay(now - (self._lost_at or 0.0), self._attempt, self._entropy)
+        self._attempt += 1
+        return delay
+
+
 class Session:
     """A tunnel to one server as an async context manager; implements tunnel.network.Network while it is entered.
 
     Entering sets the tunnel up and raises the TunnelError of the step that failed. Leaving ends PPP and SSTP in
     order. In between a lost tunnel is dialled again, unless the settings say never; while it is down dialling raises
-    TunnelDown.
+    TunnelDown. A session is entered once.
     """
 
     def __init__(
@@ -114,16 +139,20 @@ class Session:
         self._closed = trio.Event()
         self._nursery_manager = trio.open_nursery()
         self._nursery: trio.Nursery
+        self._entered = False
         self._tap: PcapTap | None = None
-        self._datagrams: WeakSet[UdpSocket] = WeakSet()
+        self._refused: set[Credentials] = set()
 
     async def __aenter__(self) -> Self:
         """Connect. Raises TunnelError, or ConfigError when the credentials or the capture file cannot be had."""
+        if self._entered:
+            raise LocalProtocolError("a session is entered once; make another one", layer="tunnel")
+        self._entered = True
         if self.settings.pcap_file is not None:
             self._tap = PcapTap(self.settings.pcap_file)
         self._nursery = await self._nursery_manager.__aenter__()
-        self._on_state(TunnelState(TunnelStatus.CONNECTING, f"connecting to {self.settings.server}"))
         try:
+            self._on_state(TunnelState(TunnelStatus.CONNECTING, f"connecting to {self.settings.server}"))
             connection = await self._connect()
         except BaseException:
             await self._leave()
@@ -181,22 +210,23 @@ class Session:
         driver.flush()
         try:
             await stream.wait_connected()
-        except BaseException:
+        except BaseException as error:
             stream.abort()
+            if isinstance(error, ConnectionLost):
+                raise TunnelDown(f"{error}, while the connection was opened") from error
             raise
         return stream
 
     def open_udp(self, address: IPAddress, port: int) -> UdpSocket:
         """Open a UDP socket connected to one peer. Raises TunnelDown or NetworkUnreachable."""
         address, driver, stack = self._require(address)
-        udp = UdpSocket(stack.open_udp(address, port), (address, port), driver)
-        self._datagrams.add(udp)
-        return udp
+        return UdpSocket(stack.open_udp(address, port), (address, port), driver)
 
     def _require(self, address: IPAddress) -> tuple[IPv4Address, Driver, Stack]:
         connection = self._connection
         if connection is None or connection.driver is None or connection.stack is None:
-            raise TunnelDown(f"the tunnel to {self.settings.server} is down", hint="it is being dialled again")
+            hint = "" if self._closed.is_set() else "it is being dialled again"
+            raise TunnelDown(f"the tunnel to {self.settings.server} is down", hint=hint)
         if not isinstance(address, IPv4Address):
             raise NetworkUnreachable(f"{address}: the tunnel carries no IPv6")
         return address, connection.driver, connection.stack
@@ -205,7 +235,12 @@ class Session:
 
     async def _connect(self) -> ServerConnection:
         connection = ServerConnection(
-            self.settings, entropy=self._entropy, observe=self._observe, nursery=self._nursery, tap=self._tap
+            self.settings,
+            entropy=self._entropy,
+            observe=self._observe,
+            nursery=self._nursery,
+            refused=self._refused,
+            tap=self._tap,
         )
         await connection.connect()
         self._connection = connection
@@ -213,55 +248,51 @@ class Session:
         self._on_state(TunnelState(TunnelStatus.UP, f"tunnel to {self.settings.server} is up as {addresses}"))
         return connection
 
-    async def _supervise(self, connection: ServerConnection | None) -> None:
-        while connection is not None:
-            await connection.ending.wait()
-            error = connection.error
-            if error is None:
-                return
-            self._fail_datagrams()
-            await connection.down.wait()
-            connection = await self._reconnect(error)
+    async def _supervise(self, connection: ServerConnection) -> None:
+        """Dial again each time the tunnel is lost; end the last connection in order when that is no longer wanted."""
+        backoff = _Backoff(self._entropy)
+        try:
+            while True:
+                up_since = trio.current_time()
+                await connection.ending.wait()
+                if connection.error is None:
+                    return  # the driver broke, and its error is on the way
+                await connection.close()
+                backoff.lost(up_since, trio.current_time())
+                again = await self._reconnect(connection.error, backoff)
+                if again is None:
+                    return
+                connection = again
+        finally:
+            if self._connection is not None:
+                await self._connection.close()
 
-    async def _reconnect(self, error: TunnelError) -> ServerConnection | None:
+    async def _reconnect(self, error: SstpsocksError, backoff: _Backoff) -> ServerConnection | None:
         """Dial until the tunnel is up again; return None when that is not wanted or makes no sense."""
-        lost_at = trio.current_time()
-        attempt = 0
-        reason: SstpsocksError = error
         while True:
-            if self.settings.reconnect == "never" or not error.may_retry:
-                self._end(reason)
+            # Other errors than a TunnelError are about the settings and the password, which will not get better.
+            if self.settings.reconnect == "never" or not isinstance(error, TunnelError) or not error.may_retry:
+                self._end(error)
                 return None
-            delay = retry_delay(trio.current_time() - lost_at, attempt, self._entropy)
+            delay = backoff.next_delay(trio.current_time())
             again = f"dialling again in {delay:.1f} s" if delay else "dialling again"
-            self._on_state(TunnelState(TunnelStatus.RECONNECTING, f"{reason}; {again}"))
+            self._on_state(TunnelState(TunnelStatus.RECONNECTING, f"{error}; {again}"))
             await trio.sleep(delay)
-            attempt += 1
             try:
                 return await self._connect()
-            except TunnelError as failed:
-                reason = error = failed
             except SstpsocksError as failed:
-                self._end(failed)
-                return None
+                error = failed
 
     def _end(self, error: SstpsocksError) -> None:
         self.failure = error
         self._on_state(TunnelState(TunnelStatus.CLOSED, str(error)))
         self._closed.set()
 
-    def _fail_datagrams(self) -> None:
-        for udp in list(self._datagrams):
-            udp.fail(TunnelDown(f"the tunnel to {self.settings.server} is down"))
-        self._datagrams.clear()
-
     async def _leave(self) -> None:
-        if self._connection is not None:
-            with trio.CancelScope(shield=True):
-                await self._connection.close()
-        self._fail_datagrams()
+        # The supervisor and a connect in progress end their connections in order when they are cancelled.
         self._nursery.cancel_scope.cancel()
         try:
+            # Nothing is told of the exception that is on its way: it comes out as it is, not in a group.
             await self._nursery_manager.__aexit__(None, None, None)
         finally:
             if self._tap is not None:
