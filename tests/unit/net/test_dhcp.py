@@ -38,7 +38,7 @@ def test_the_request_is_what_windows_sends() -> None:
     assert message.ciaddr == int(OURS)
     assert (message.yiaddr, message.siaddr, message.giaddr) == (0, 0, 0)
     assert REQUEST[28:44] == bytes(16), "no hardware address"
-    assert message.opts == (
+    assert tuple(message.opts) == (
         (53, b"\x08"),
         (61, b"\0" + bytes(range(16))),
         (12, b"client"),
