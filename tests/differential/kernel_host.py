@@ -1,0 +1,227 @@
+"""The kernel's side: a process in a network namespace of its own with a TUN device and nothing else.
+
+It makes the device, hands its descriptor to the parent process, and runs kernel sockets as the parent asks: one JSON
+object per line in both directions (see kernel.py). Whatever it sends goes to the device, that is, to the parent.
+Imports nothing of the project: a start takes a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import random
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+if sys.platform == "linux":
+    import fcntl
+
+CHUNK = 65536
+_TUNSETIFF = 0x400454CA
+_IFF_TUN_NO_PI = 0x1001
+
+
+def payload(seed: int, count: int) -> bytes:
+    """What a program with this seed sends, on either side."""
+    return random.Random(seed).randbytes(count)
+
+
+def open_tun(name: str) -> int:
+    """Make a TUN device that carries bare IP packets."""
+    if sys.platform == "linux":
+        tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        fcntl.ioctl(tun, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TUN_NO_PI))
+        return tun
+    raise OSError("needs Linux")
+
+
+def configure(name: str, address: str, peer: str, mtu: int) -> None:
+    """Give the device its addresses, and the kernel's TCP the settings that make runs comparable."""
+
+    def ip(*arguments: str) -> None:
+        subprocess.run(["ip", *arguments], check=True)
+
+    for setting, value in (
+        ("ipv6/conf/all/disable_ipv6", 1),
+        ("ipv4/tcp_no_metrics_save", 1),
+        # RFC 4821, only when a black hole is suspected: off by default, and nothing else gets through one.
+        ("ipv4/tcp_mtu_probing", 1),
+    ):
+        # Some containers have a read-only /proc/sys; what needs a setting says so when it is missing.
+        with contextlib.suppress(OSError):
+            Path("/proc/sys/net", setting).write_text(str(value))
+    ip("link", "set", "lo", "up")
+    ip("address", "add", address, "peer", peer, "dev", name)
+    ip("link", "set", name, "mtu", str(mtu), "txqueuelen", "10000", "up")
+    # By route: the sysctl cannot be set where the machine's owner restricts it.
+    ip("route", "replace", peer, "dev", name, "src", address, "congctl", "cubic")
+
+
+def counters() -> dict[str, int]:
+    """Return the kernel's TCP and IP counters as ``Tcp.OutRsts``, ``TcpExt.TCPAbortOnData`` and so on."""
+    found: dict[str, int] = {}
+    for file in ("/proc/net/snmp", "/proc/net/netstat"):
+        lines = Path(file).read_text().splitlines()
+        for names, values in zip(lines[::2], lines[1::2], strict=True):
+            table, _, heads = names.partition(":")
+            numbers = values.partition(":")[2].split()
+            found |= {f"{table}.{head}": int(number) for head, number in zip(heads.split(), numbers, strict=True)}
+    return found
+
+
+class Program:
+    """One kernel socket at work: sends and receives at the same time, then reports."""
+
+    def __init__(self, name: str, script: dict[str, Any], host: Host) -> None:
+        self.name = name
+        self.script = script
+        self.received = 0
+        self._host = host
+        self._digest = hashlib.sha256()
+        self._errors: list[str] = []
+
+    def run(self, stream: socket.socket) -> None:
+        """Play the script (kernel.Script) on a connected socket."""
+        sender = threading.Thread(target=self._guard, args=(self._send, stream), daemon=True)
+        if not self.script["answer_after_eof"]:
+            sender.start()
+        self._guard(self._receive, stream)
+        if self.script["answer_after_eof"]:
+            sender.start()
+        sender.join()
+        stream.close()
+        self.report()
+
+    def connect(self, address: str, port: int) -> None:
+        """Connect, then run()."""
+        stream = socket.socket()
+        self.prepare(stream)
+        self._guard(lambda stream: stream.connect((address, port)), stream)
+        if self._errors:
+            self.report()
+        else:
+            self.run(stream)
+
+    def prepare(self, stream: socket.socket) -> None:
+        """Set what must be set before the handshake."""
+        if self.script["receive_buffer"]:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.script["receive_buffer"])
+
+    def report(self) -> None:
+        """Tell the parent what came of it."""
+        self._host.tell(
+            result=self.name,
+            received=self.received,
+            sha256=self._digest.hexdigest(),
+            error=self._errors[0] if self._errors else None,
+        )
+
+    def _send(self, stream: socket.socket) -> None:
+        stream.sendall(payload(self.script["seed"], self.script["send"]))
+        if self.script["shutdown"]:
+            stream.shutdown(socket.SHUT_WR)
+
+    def _receive(self, stream: socket.socket) -> None:
+        bite, pause, reset_after = self.script["bite"], self.script["pause"], self.script["reset_after"]
+        while data := stream.recv(bite or CHUNK):
+            self.received += len(data)
+            self._digest.update(data)
+            if reset_after is not None and self.received >= reset_after:
+                # Closing a socket that lingers for no time resets the connection.
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                stream.close()
+                return
+            if pause:
+                time.sleep(pause)
+
+    def _guard(self, action: Any, stream: socket.socket) -> None:
+        try:
+            action(stream)
+        except OSError as error:
+            self._errors.append(errno.errorcode.get(error.errno or 0, str(error)))
+
+
+class Host:
+    """Does what the parent says until it closes the control socket."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._lock = threading.Lock()
+        self._programs: dict[str, Program] = {}
+
+    def tell(self, **message: Any) -> None:
+        """Send one line to the parent."""
+        with self._lock, contextlib.suppress(OSError):
+            self._control.sendall(json.dumps(message).encode() + b"\n")
+
+    def serve(self) -> None:
+        """Run until the parent is gone."""
+        for line in self._control.makefile("r"):
+            request = json.loads(line)
+            action = request.pop("do")
+            self.tell(answer=getattr(self, f"do_{action}")(**request))
+
+    def do_listen(self, port: int, name: str, script: dict[str, Any]) -> None:
+        """Run a program on each connection to the port: ``name-0``, ``name-1``, ..."""
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._new_program(name, script).prepare(listener)
+        listener.bind(("", port))
+        listener.listen(1024)
+        threading.Thread(target=self._accept, args=(listener, name, script), daemon=True).start()
+
+    def do_connect(self, address: str, port: int, name: str, script: dict[str, Any]) -> None:
+        """Run a program on a new connection."""
+        program = self._new_program(name, script)
+        threading.Thread(target=program.connect, args=(address, port), daemon=True).start()
+
+    def do_counters(self) -> dict[str, int]:
+        """Return the counters of the namespace."""
+        return counters()
+
+    def do_received(self) -> dict[str, int]:
+        """Return what each program has received so far."""
+        return {name: program.received for name, program in self._programs.items()}
+
+    def _accept(self, listener: socket.socket, name: str, script: dict[str, Any]) -> None:
+        number = 0
+        while True:
+            stream, _ = listener.accept()
+            # Each connection sends something else.
+            program = self._new_program(f"{name}-{number}", script | {"seed": script["seed"] + number})
+            threading.Thread(target=program.run, args=(stream,), daemon=True).start()
+            number += 1
+
+    def _new_program(self, name: str, script: dict[str, Any]) -> Program:
+        program = self._programs[name] = Program(name, script, self)
+        return program
+
+
+def main() -> None:
+    """Make the device, hand it over, obey."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("control", type=int)
+    for name in ("device", "address", "peer"):
+        parser.add_argument(name)
+    parser.add_argument("mtu", type=int)
+    options = parser.parse_args()
+    control = socket.socket(fileno=options.control)
+    tun = open_tun(options.device)
+    configure(options.device, options.address, options.peer, options.mtu)
+    if sys.platform == "linux":
+        socket.send_fds(control, [b"\n"], [tun])
+    Host(control).serve()
+
+
+if __name__ == "__main__":
+    main()
