@@ -35,6 +35,13 @@ class RangeSet:
         index = bisect_right(self._starts, number) - 1
         return index >= 0 and number < self._ends[index]
 
+    def containing(self, number: int) -> tuple[int, int] | None:
+        """Return the range that contains ``number``, None when it is not in the set."""
+        index = bisect_right(self._starts, number) - 1
+        if index >= 0 and number < self._ends[index]:
+            return self._starts[index], self._ends[index]
+        return None
+
     def __repr__(self) -> str:
         return f"<RangeSet {' '.join(f'{start}-{end}' for start, end in self)}>"
 

@@ -6,6 +6,7 @@ and ``.`` for ACK. Every packet of ours is read by dpkt, so its view and ours mu
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -36,6 +37,13 @@ class Sent:
     window: int
     """As in the header."""
     options: dict[int, bytes]
+
+    @property
+    def sack(self) -> list[tuple[int, int]]:
+        """The blocks of the SACK option, in relative numbers of the peer."""
+        edges = struct.unpack(f">{len(self.options.get(5, b'')) // 4}I", self.options.get(5, b""))
+        relative = [(edge - PEER_ISS) & MASK for edge in edges]
+        return list(zip(relative[::2], relative[1::2], strict=True))
 
 
 class Peer:
@@ -134,12 +142,17 @@ def syn_sent(config: TcpConfig | None = None, *, mtu: int = 1400) -> Peer:
 
 
 def established(
-    config: TcpConfig | None = None, *, mss: int = MSS, wind_shift: int | None = None, window: int = 60_000
+    config: TcpConfig | None = None,
+    *,
+    mss: int = MSS,
+    wind_shift: int | None = None,
+    window: int = 60_000,
+    sack: bool = False,
 ) -> Peer:
-    """ESTABLISHED after an active open; the round-trip time was 100 ms."""
+    """ESTABLISHED after an active open; the round-trip time was 100 ms. With ``sack`` the peer permits SACK."""
     peer = syn_sent(config)
     peer.now += 0.1
-    peer.send("S.", 0, 1, window=window, options=syn_options(mss, wind_shift))
+    peer.send("S.", 0, 1, window=window, options=syn_options(mss, wind_shift, sack_permitted=sack))
     peer.expect(".", 1, 1)
     assert peer.connection.state is TcpState.ESTABLISHED
     return peer

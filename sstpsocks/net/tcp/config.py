@@ -22,6 +22,8 @@ class TcpConfig:
     """Octets that send() accepts ahead of the peer's acknowledgements on a new connection."""
     send_buffer_maximum: int = 4 * 1024 * 1024
     """What the send buffer grows to with the congestion window."""
+    selective_acknowledgments: bool = True
+    """Offer and take SACK (RFC 2018), and recover from losses by it; without it NewReno does what it can."""
     initial_rto: float = 1.0
     """RFC 6298 (2.1)."""
     min_rto: float = 0.2

@@ -68,6 +68,8 @@ def _take_syn(tcb: Tcb, syn: Segment) -> None:
     tcb.rcv_adv = (tcb.rcv_nxt + min(tcb.rcv_capacity, 0xFFFF)) & MASK
     peer_mss = tcb.default_mss if syn.mss is None else max(syn.mss, MINIMUM_MSS)
     tcb.snd_mss = min(peer_mss, tcb.path_mss)
+    # RFC 2018 section 2: the option in a SYN says that SACK may be sent "once the connection is established".
+    tcb.sack_permitted = syn.sack_permitted and tcb.host.config.selective_acknowledgments
     if syn.wind_shift is None:
         # RFC 7323 section 2.2: "both sides MUST send Window Scale options in their <SYN> segments to enable window
         # scaling in either direction".

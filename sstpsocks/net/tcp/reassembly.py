@@ -5,6 +5,9 @@ from __future__ import annotations
 from ...base.ranges import RangeSet
 from ...base.seqnum import MASK, distance
 
+_RECENT = 4
+"""Ranges whose order of arrival is remembered: an option has room for four blocks (RFC 2018 section 3)."""
+
 
 class Reassembly:
     """Pieces by their position, and the ranges they cover (which are the SACK blocks of RFC 2018).
@@ -14,7 +17,7 @@ class Reassembly:
     chunk it came with in memory. Of octets that arrive twice the first copy is kept.
     """
 
-    __slots__ = ("_chunks", "_limit", "_reference", "_reference_seq", "ranges")
+    __slots__ = ("_chunks", "_limit", "_recent", "_reference", "_reference_seq", "ranges")
 
     def __init__(self, limit: int) -> None:
         self.ranges = RangeSet()
@@ -26,6 +29,8 @@ class Reassembly:
         self._reference = 0
         """The position of ``_reference_seq``."""
         self._reference_seq = 0
+        self._recent: list[int] = []
+        """A position in each of the ranges that grew last, latest first."""
 
     def __bool__(self) -> bool:
         return bool(self._chunks)
@@ -42,13 +47,60 @@ class Reassembly:
         Return False when there was no room for all of it: the sender will send the rest again.
         """
         self._move_reference(rcv_nxt)
+        if not self._chunks:
+            self._recent.clear()
         start = self._reference + distance(self._reference_seq, seq)
+        complete = True
         for gap_start, gap_end in self.ranges.missing(start, start + len(data)):
             if len(self._chunks) >= self._limit:
-                return False
+                complete = False
+                break
             self._chunks[gap_start] = bytes(data[gap_start - start : gap_end - start])
             self.ranges.add(gap_start, gap_end)
-        return True
+        if (block := self.ranges.containing(start)) is not None:
+            recent = [position for position in self._recent if not block[0] <= position < block[1]]
+            self._recent = [start, *recent[: _RECENT - 1]]
+        return complete
+
+    def duplicate(self, seq: int, size: int) -> tuple[int, int] | None:
+        """Return the first part of the ``size`` octets at ``seq`` that is held already, as sequence numbers; None when
+        all of it is new.
+        """
+        if not self._chunks:
+            return None
+        offset = self._reference + distance(self._reference_seq, seq)
+        held = self.ranges.containing(offset)
+        first = offset
+        if held is None:
+            gap = self.ranges.missing(offset, offset + size)[0]
+            if gap[1] == offset + size:
+                return None
+            first = gap[1]
+            held = self.ranges.containing(first)
+            if held is None:
+                return None
+        return (seq + first - offset) & MASK, (seq + min(held[1] - offset, size)) & MASK
+
+    def blocks(self, maximum: int, rcv_nxt: int) -> list[tuple[int, int]]:
+        """Return up to ``maximum`` of the ranges as sequence numbers, those first that grew last.
+
+        RFC 2018 section 4: "The first SACK block (i.e., the one immediately following the kind and length fields in the
+        option) MUST specify the contiguous block of data containing the segment which triggered this ACK". "The SACK
+        option SHOULD be filled out by repeating the most recently reported SACK blocks".
+        """
+        self._move_reference(rcv_nxt)
+        found: list[tuple[int, int]] = []
+        for position in self._recent:
+            block = self.ranges.containing(position)
+            if block is not None and block not in found:
+                found.append(block)
+        index = 0
+        while len(found) < maximum and index < len(self.ranges):
+            if self.ranges[index] not in found:
+                found.append(self.ranges[index])
+            index += 1
+        shift = self._reference_seq - self._reference
+        return [((start + shift) & MASK, (end + shift) & MASK) for start, end in found[:maximum]]
 
     def extract(self, rcv_nxt: int) -> list[bytes]:
         """Return and forget the data that is in order now, given that everything before ``rcv_nxt`` arrived."""
@@ -73,6 +125,7 @@ class Reassembly:
         """Drop everything."""
         self._chunks.clear()
         self.ranges.clear()
+        self._recent.clear()
 
     def _move_reference(self, rcv_nxt: int) -> None:
         if self._chunks:

@@ -6,6 +6,7 @@ from ...base.seqnum import MASK, distance, lt
 from ...errors import ConnectionLost
 from .acks import check_ack
 from .resets import challenge_ack, reset, second_check_rst
+from .sack import note_duplicate
 from .segment import ACK, FIN, RST, SYN, Segment
 from .tcb import Tcb, TcpState
 
@@ -76,6 +77,8 @@ def _first_check_sequence_number(tcb: Tcb, segment: Segment, now: float) -> bool
         tcb.ack_now = True
         return True
     elif offset < window and offset + length > 0:
+        if offset < 0 and segment.payload:
+            note_duplicate(tcb, segment.seq + (segment.flags & SYN > 0), tcb.rcv_nxt)
         if _trim(segment, offset, window):
             tcb.ack_now = True
         return True
@@ -89,6 +92,8 @@ def _first_check_sequence_number(tcb: Tcb, segment: Segment, now: float) -> bool
         tcb.wait_deadline = now + 2 * tcb.host.config.msl
     if length:
         tcb.ack_now = True
+        if offset + length <= 0 and segment.payload:
+            note_duplicate(tcb, segment.seq, segment.seq + len(segment.payload))
     else:
         challenge_ack(tcb, now)
     return False
@@ -138,6 +143,8 @@ def process_text_and_fin(tcb: Tcb, segment: Segment, now: float) -> None:
         else:
             # RFC 5681 section 4.2: "A TCP receiver SHOULD send an immediate duplicate ACK when an out-of-order
             # segment arrives."
+            if tcb.sack_permitted and (again := tcb.reassembly.duplicate(segment.seq, size)):
+                note_duplicate(tcb, *again)
             tcb.reassembly.insert(segment.seq, segment.payload, tcb.rcv_nxt)
             tcb.in_order_run = 0
             tcb.ack_now = True

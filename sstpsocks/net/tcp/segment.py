@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,8 +26,11 @@ _OPTION_NO_OPERATION = 1
 _OPTION_MSS = 2
 _OPTION_WINDOW_SCALE = 3
 _OPTION_SACK_PERMITTED = 4
+_OPTION_SACK = 5
 _OPTION_TIMESTAMPS = 8
 
+MAXIMUM_OPTIONS = 40
+"""Octets of options that a header has room for: its length is counted in 4 bits, in words."""
 MAXIMUM_WIND_SHIFT = 14
 """RFC 7323 section 2.3: a larger shift count MUST be used as 14."""
 
@@ -55,6 +59,8 @@ class Segment:
     """The Window Scale option (RFC 7323 section 2), at most 14."""
     sack_permitted: bool = False
     """The SACK-Permitted option (RFC 2018)."""
+    sack: tuple[tuple[int, int], ...] = ()
+    """The blocks of the SACK option (RFC 2018 section 3): left edge, and right edge that is not part of it."""
     timestamps: tuple[int, int] | None = None
     """TSval and TSecr (RFC 7323 section 3)."""
 
@@ -108,17 +114,29 @@ def _parse_options(segment: Segment, options: bytes) -> None:
             segment.wind_shift = min(body[0], MAXIMUM_WIND_SHIFT)
         elif kind == _OPTION_SACK_PERMITTED and length == 2:
             segment.sack_permitted = True
+        elif kind == _OPTION_SACK and length % 8 == 2:
+            edges = struct.unpack(f">{len(body) // 4}I", body)
+            segment.sack = tuple(zip(edges[::2], edges[1::2], strict=True))
         elif kind == _OPTION_TIMESTAMPS and length == 10:
             segment.timestamps = (int.from_bytes(body[:4], "big"), int.from_bytes(body[4:], "big"))
         index += length
 
 
-def syn_options(mss: int, wind_shift: int | None) -> bytes:
-    """Return the options of a SYN: MSS, and Window Scale unless ``wind_shift`` is None."""
+def syn_options(mss: int, wind_shift: int | None, *, sack_permitted: bool = False) -> bytes:
+    """Return the options of a SYN: MSS, SACK-Permitted if so, and Window Scale unless ``wind_shift`` is None."""
     options = struct.pack(">BBH", _OPTION_MSS, 4, mss)
+    if sack_permitted:
+        options += bytes((_OPTION_NO_OPERATION, _OPTION_NO_OPERATION, _OPTION_SACK_PERMITTED, 2))
     if wind_shift is not None:
         options += bytes((_OPTION_NO_OPERATION, _OPTION_WINDOW_SCALE, 3, wind_shift))
     return options
+
+
+def sack_option(blocks: Sequence[tuple[int, int]]) -> bytes:
+    """Return a SACK option with these blocks, one to four, padded in front to a multiple of 4 octets."""
+    edges = [edge for block in blocks for edge in block]
+    padding = bytes((_OPTION_NO_OPERATION, _OPTION_NO_OPERATION))
+    return padding + struct.pack(f">BB{len(edges)}I", _OPTION_SACK, 2 + 4 * len(edges), *edges)
 
 
 class PacketBuilder:

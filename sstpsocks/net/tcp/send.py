@@ -7,7 +7,8 @@ lost: round-trip and retransmission clocks start here.
 from __future__ import annotations
 
 from ...base.seqnum import MASK, le, lt
-from .segment import ACK, FIN, PSH, SYN, syn_options
+from .sack import sack_due, take_sack_option
+from .segment import ACK, FIN, MAXIMUM_OPTIONS, PSH, SYN, syn_options
 from .tcb import Tcb, TcpState
 from .window import advertise_window
 
@@ -93,6 +94,9 @@ def next_packets(tcb: Tcb, now: float, max_bytes: int) -> list[bytes]:
         return packets
     if tcb.bare_ack_first:
         packets.append(pure_ack(tcb))
+    if tcb.ack_now and sack_due(tcb):
+        # Segments with data carry no SACK option, so that their size does not depend on it: this one goes before them.
+        packets.append(pure_ack(tcb))
     if tcb.send_head:
         packets.append(_head_segment(tcb, now))
     if sendable(tcb):
@@ -110,7 +114,8 @@ def pure_ack(tcb: Tcb) -> bytes:
 
     The sequence number is snd_max: snd_nxt may have fallen back, and the peer would find that outside its window.
     """
-    packet = tcb.builder.build(tcb.snd_max, tcb.rcv_nxt, ACK, advertise_window(tcb))
+    options = take_sack_option(tcb, MAXIMUM_OPTIONS) if sack_due(tcb) else b""
+    packet = tcb.builder.build(tcb.snd_max, tcb.rcv_nxt, ACK, advertise_window(tcb), options=options)
     _acknowledged_everything(tcb)
     return packet
 
@@ -136,13 +141,15 @@ def _handshake_packets(tcb: Tcb, now: float, packets: list[bytes]) -> None:
         # RFC 7323 section 2.2: the option goes into a SYN,ACK only if the SYN had it; _take_syn() zeroed the shift
         # then, and a shift of 0 of our own need not be announced.
         shift = tcb.rcv_wind_shift or None
+        # RFC 2018 section 2: the option "may be sent in a SYN"; in the answer only to a peer that sent it too.
+        sack = tcb.sack_permitted if answering else tcb.host.config.selective_acknowledgments
         packets.append(
             tcb.builder.build(
                 tcb.iss,
                 tcb.rcv_nxt if answering else 0,
                 SYN | ACK if answering else SYN,
                 min(tcb.rcv_capacity, 0xFFFF),
-                options=syn_options(tcb.link_mss, shift),
+                options=syn_options(tcb.link_mss, shift, sack_permitted=sack),
             )
         )
     if tcb.ack_now:

@@ -70,6 +70,7 @@ class Tcb:
         "delack_deadline",
         "detached",
         "dirty",
+        "dsack",
         "dupacks",
         "error",
         "established",
@@ -108,6 +109,7 @@ class Tcb:
         "round_began",
         "rto_deadline",
         "rtt",
+        "sack_permitted",
         "send_head",
         "send_queue",
         "snd_max",
@@ -241,6 +243,10 @@ class Tcb:
         """Octets in rcv_pieces."""
         self.reassembly = Reassembly(config.maximum_held_segments)
         """Data behind a hole."""
+        self.sack_permitted = False
+        """Both ends allowed selective acknowledgements (RFC 2018)."""
+        self.dsack: tuple[int, int] | None = None
+        """What arrived a second time and is still to be reported (RFC 2883), as sequence numbers."""
         self.fin_seq: int | None = None
         """Sequence number of the peer's FIN, once a segment showed it."""
         self.fin_received = False
