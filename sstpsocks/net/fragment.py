@@ -1,9 +1,9 @@
-"""Fragments (RFC 791 section 3.2, RFC 815): putting received ones together, and cutting what is larger than the MTU.
+"""Fragments (RFC 791 section 3.2, RFC 815; RFC 8200 section 4.5): putting received ones together, and cutting IPv4's.
 
 Theory of operation. A datagram under assembly keeps its fragments by offset until their lengths add up to the end that
 the last fragment gave; since overlaps are not allowed, nothing else needs to be looked at. The rule about overlaps is
-IPv6's, which is safe for IPv4 too (RFC 1858, RFC 3128 show what attackers do with the old one). Memory is bounded
-altogether and per source, and the oldest datagram makes room.
+IPv6's (RFC 5722), which is safe for IPv4 too (RFC 1858, RFC 3128 show what attackers do with the old one). Memory is
+bounded altogether and per source, both IP versions together, and the oldest datagram makes room.
 """
 
 from __future__ import annotations
@@ -21,7 +21,22 @@ _MAX_FRAGMENTS = 256
 """Of one datagram; 65535 octets over the smallest MTU that is in use, 576, are 119."""
 
 _Key = tuple[bytes, bytes, int, int]
-"""RFC 791: "source, destination, protocol, and identification"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """One fragment of either IP version."""
+
+    key: _Key
+    """Which datagram it is part of. RFC 791: "source, destination, protocol, and identification"; with IPv6 the
+    protocol does not count (RFC 8200 section 4.5) and is 0 here."""
+    offset: int
+    """Where the payload lies in that of the datagram, in octets."""
+    more: bool
+    """Whether this is not the last one."""
+    head: bytes
+    """What came before the payload: the headers. Those of the first fragment become the datagram's."""
+    payload: bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -38,8 +53,8 @@ class _Assembly:
     """What it counts against the bounds."""
     end: int | None = None
     """Payload octets of the whole datagram, known from its last fragment."""
-    first: Ipv4Header | None = None
-    """Header of the fragment at offset 0."""
+    first: bytes | None = None
+    """Head of the fragment at offset 0."""
     poisoned: bool = False
     """It overlapped; it stays only to swallow its other fragments."""
 
@@ -63,39 +78,35 @@ class Reassembler:
     def __len__(self) -> int:
         return len(self._assemblies)
 
-    def receive(self, header: Ipv4Header, payload: bytes, now: float) -> tuple[Ipv4Header, bytes] | None:
-        """Take one fragment; return header and payload of the whole datagram when it was the last that was missing.
-
-        Raises RemoteProtocolError for a fragment that cannot be part of any datagram.
+    def receive(self, fragment: Fragment, now: float) -> tuple[bytes, bytes] | None:
+        """Take one fragment that is sound by itself; return the first one's head and the payload of the whole datagram
+        when it was the last that was missing.
         """
         self._counters.ip_reasm_reqds += 1
+        key, offset, payload = fragment.key, fragment.offset, fragment.payload
         size = len(payload)
-        if size == 0 or (header.more_fragments and size % 8):
-            raise RemoteProtocolError(f"IPv4 fragment of {size} octets", layer="ip")
-        if header.header_length + header.fragment_offset + size > MAX_PACKET:
-            raise RemoteProtocolError("IPv4 fragment beyond 65535 octets", layer="ip")
-        key = (header.source, header.destination, header.protocol, header.identification)
         assembly = self._assemblies.get(key)
         if assembly is None:
-            assembly = _Assembly(header.source, now + self._config.reassembly_timeout)
+            assembly = _Assembly(key[0], now + self._config.reassembly_timeout)
             self._assemblies[key] = assembly
             self._charge(assembly, _OVERHEAD)
-        if assembly.poisoned or assembly.pieces.get(header.fragment_offset) == payload:
+        if assembly.poisoned or assembly.pieces.get(offset) == payload:
             # An exact duplicate is the network's doing, not an overlap: RFC 8200 section 4.5 allows to ignore it.
             return None
-        if self._contradicts(assembly, header, size):
+        if self._contradicts(assembly, offset, offset + size, more=fragment.more):
             self._poison(assembly)
             return None
-        assembly.pieces[header.fragment_offset] = payload
+        assembly.pieces[offset] = payload
         assembly.received += size
-        if not header.more_fragments:
-            assembly.end = header.fragment_offset + size
-        if header.fragment_offset == 0:
-            assembly.first = header
+        if not fragment.more:
+            assembly.end = offset + size
+        if offset == 0:
+            assembly.first = fragment.head
         self._charge(assembly, size + _OVERHEAD)
         if assembly.received == assembly.end and assembly.first is not None:
             self._remove(key)
-            return self._assemble(assembly.first, assembly)
+            self._counters.ip_reasm_oks += 1
+            return assembly.first, b"".join(assembly.pieces[offset] for offset in sorted(assembly.pieces))
         self._make_room(key)
         return None
 
@@ -108,9 +119,9 @@ class Reassembler:
     def handle_timer(self, now: float) -> list[bytes]:
         """Give up what has waited too long.
 
-        Returns the first fragments that had arrived, for ICMP errors. RFC 1122 section 3.3.2: "the partially-
-        reassembled datagram MUST be discarded and an ICMP Time Exceeded message sent to the source host (if fragment
-        zero has been received)".
+        Returns the first fragments that had arrived, whole packets of either version, for ICMP errors. RFC 1122 section
+        3.3.2: "the partially-reassembled datagram MUST be discarded and an ICMP Time Exceeded message sent to the
+        source host (if fragment zero has been received)"; RFC 8200 section 4.5 says the same of IPv6.
         """
         expired: list[bytes] = []
         while True:
@@ -122,7 +133,7 @@ class Reassembler:
             if not assembly.poisoned:
                 self._counters.ip_reasm_fails += 1
             if assembly.first is not None:
-                expired.append(assembly.first.to_bytes() + assembly.pieces[0])
+                expired.append(assembly.first + assembly.pieces[0])
 
     def clear(self) -> None:
         """Forget everything."""
@@ -130,17 +141,14 @@ class Reassembler:
         self._charged_by_source.clear()
         self._charged = 0
 
-    def _contradicts(self, assembly: _Assembly, header: Ipv4Header, size: int) -> bool:
+    def _contradicts(self, assembly: _Assembly, start: int, end: int, *, more: bool) -> bool:
         """Whether the fragment overlaps another, or disagrees about where the datagram ends."""
-        start = header.fragment_offset
-        end = start + size
         if len(assembly.pieces) >= _MAX_FRAGMENTS:
             return True
-        if assembly.end is not None and (end > assembly.end or not header.more_fragments):
+        if assembly.end is not None and (end > assembly.end or not more):
             return True
-        overlaps_end = not header.more_fragments
         return any(
-            (offset < end and start < offset + len(piece)) or (overlaps_end and offset >= end)
+            (offset < end and start < offset + len(piece)) or (not more and offset >= end)
             for offset, piece in assembly.pieces.items()
         )
 
@@ -179,13 +187,30 @@ class Reassembler:
             self._counters.ip_reasm_fails += 1
         self._remove(key)
 
-    def _assemble(self, first: Ipv4Header, assembly: _Assembly) -> tuple[Ipv4Header, bytes]:
-        payload = b"".join(assembly.pieces[offset] for offset in sorted(assembly.pieces))
-        self._counters.ip_reasm_oks += 1
-        length = first.header_length + len(payload)
-        if length > MAX_PACKET:
-            raise RemoteProtocolError("IPv4 datagram beyond 65535 octets", layer="ip")
-        return replace(first, total_length=length, more_fragments=False), payload
+
+def reassemble_ipv4(
+    reassembler: Reassembler, header: Ipv4Header, payload: bytes, now: float
+) -> tuple[Ipv4Header, bytes] | None:
+    """Take one IPv4 fragment; return header and payload of the whole datagram when it was the last that was missing.
+
+    Raises RemoteProtocolError for a fragment that cannot be part of any datagram.
+    """
+    size = len(payload)
+    if size == 0 or (header.more_fragments and size % 8):
+        raise RemoteProtocolError(f"IPv4 fragment of {size} octets", layer="ip")
+    if header.header_length + header.fragment_offset + size > MAX_PACKET:
+        raise RemoteProtocolError("IPv4 fragment beyond 65535 octets", layer="ip")
+    key = (header.source, header.destination, header.protocol, header.identification)
+    fragment = Fragment(key, header.fragment_offset, header.more_fragments, header.to_bytes(), payload)
+    whole = reassembler.receive(fragment, now)
+    if whole is None:
+        return None
+    datagram = b"".join(whole)
+    length = len(datagram)
+    if length > MAX_PACKET:
+        raise RemoteProtocolError("IPv4 datagram beyond 65535 octets", layer="ip")
+    first = Ipv4Header.parse(datagram, 0, length)
+    return replace(first, total_length=length, more_fragments=False), whole[1]
 
 
 def fragment_packet(packet: bytes, mtu: int) -> list[bytes]:

@@ -22,7 +22,7 @@ from .config import StackConfig
 from .counters import NetCounters
 from .echo import IcmpEcho
 from .flow import Flow, Notifying
-from .fragment import Reassembler, fragment_packet
+from .fragment import Reassembler, fragment_packet, reassemble_ipv4
 from .icmp import IcmpErrorKind, IcmpType, Quote
 from .icmp_layer import (
     CODE_PORT_UNREACHABLE,
@@ -325,7 +325,7 @@ class Stack:
             self._deliver(header, data, payload_start, payload_end, now)
             return
         try:
-            whole = self._reassembler.receive(header, data[payload_start:payload_end], now)
+            whole = reassemble_ipv4(self._reassembler, header, data[payload_start:payload_end], now)
         except RemoteProtocolError:
             counters.ip_in_hdr_errors += 1
             return

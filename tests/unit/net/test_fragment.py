@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sstpsocks.errors import RemoteProtocolError
 from sstpsocks.net.config import StackConfig
 from sstpsocks.net.counters import NetCounters
-from sstpsocks.net.fragment import Reassembler, fragment_packet
+from sstpsocks.net.fragment import Reassembler, fragment_packet, reassemble_ipv4
 from sstpsocks.net.ip import Ipv4Header, build_packet
 from tests.helpers.ip_packets import OTHER, OURS, PEER, ip_packet, parse
 
@@ -34,7 +34,8 @@ class Bench:
 
     def receive(self, packet: bytes, now: float = 0.0) -> bytes | None:
         header = Ipv4Header.parse(packet, 0, len(packet))
-        whole = self.reassembler.receive(header, packet[header.header_length : header.total_length], now)
+        payload = packet[header.header_length : header.total_length]
+        whole = reassemble_ipv4(self.reassembler, header, payload, now)
         if whole is None:
             return None
         assert not whole[0].is_fragment
