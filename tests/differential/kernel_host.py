@@ -67,15 +67,14 @@ def configure(name: str, address: str, peer: str, mtu: int) -> None:
     ip("route", "replace", peer, "dev", name, "src", address, "congctl", "cubic")
 
 
-def counters() -> dict[str, int]:
-    """Return the kernel's TCP and IP counters as ``Tcp.OutRsts``, ``TcpExt.TCPAbortOnData`` and so on."""
+def parse_counters(text: str) -> dict[str, int]:
+    """Return what /proc/net/snmp or netstat says as ``Tcp.OutRsts``, ``TcpExt.TCPAbortOnData`` and so on."""
     found: dict[str, int] = {}
-    for file in ("/proc/net/snmp", "/proc/net/netstat"):
-        lines = Path(file).read_text().splitlines()
-        for names, values in zip(lines[::2], lines[1::2], strict=True):
-            table, _, heads = names.partition(":")
-            numbers = values.partition(":")[2].split()
-            found |= {f"{table}.{head}": int(number) for head, number in zip(heads.split(), numbers, strict=True)}
+    lines = text.splitlines()
+    for names, values in zip(lines[::2], lines[1::2], strict=True):
+        table, _, heads = names.partition(":")
+        numbers = values.partition(":")[2].split()
+        found |= {f"{table}.{head}": int(number) for head, number in zip(heads.split(), numbers, strict=True)}
     return found
 
 
@@ -187,7 +186,7 @@ class Host:
 
     def do_counters(self) -> dict[str, int]:
         """Return the counters of the namespace."""
-        return counters()
+        return parse_counters(Path("/proc/net/snmp").read_text() + Path("/proc/net/netstat").read_text())
 
     def do_received(self) -> dict[str, int]:
         """Return what each program has received so far."""
