@@ -56,6 +56,7 @@ class _Relay:
     def __init__(self, raw: socket.socket, stream: TunnelStream) -> None:
         self._raw = raw
         self._stream = stream
+        self._scope = trio.CancelScope()
         self._blocked = False
         self._downloaded = False
         self._failed = False
@@ -63,10 +64,11 @@ class _Relay:
 
     async def run(self, early_data: bytes) -> None:
         try:
-            async with trio.open_nursery() as nursery:
-                self._stream.set_readable_callback(self._on_readable)
-                nursery.start_soon(self._download, nursery.cancel_scope)
-                await self._upload(early_data, nursery.cancel_scope)
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    self._stream.set_readable_callback(self._on_readable)
+                    nursery.start_soon(self._download)
+                    await self._upload(early_data)
         except BaseException:
             self._failed = True
             raise
@@ -82,57 +84,65 @@ class _Relay:
         trio.lowlevel.notify_closing(self._raw)
         self._raw.close()
 
-    def _fail(self, scope: trio.CancelScope) -> None:
+    def _fail(self) -> None:
+        """End both directions by a reset, from any task or from the driver's turn."""
         self._failed = True
-        scope.cancel()
+        self._scope.cancel()
 
     # Tunnel to program
 
     def _on_readable(self) -> None:
         """Take what arrived; called in the driver's turn."""
-        if not self._blocked and not self._downloaded and not self._push():
-            self._wake.set()
+        if self._downloaded:
+            if self._stream.failure is not None:
+                # The program has its end of stream and may still be sending, or idle: it must learn of this too.
+                self._fail()
+        elif not self._blocked:
+            self._push()
 
-    def _push(self) -> bool:
-        """Write what is readable; return False when the task has to see to something."""
+    def _push(self) -> None:
+        """Write what is readable, and see how the stream goes on."""
         stream = self._stream
         while pieces := stream.readable_pieces():
             try:
                 sent = _send_pieces(self._raw, pieces[:MAX_PIECES])
             except (BlockingIOError, InterruptedError):
                 self._blocked = True
-                return False
+                self._wake.set()
+                return
             except OSError:
-                self._failed = True
-                return False
+                self._fail()
+                return
             stream.consume(sent)
         if stream.failure is not None:
             # Tested before the end of the stream: a download that was cut must not look like a whole one.
-            self._failed = True
+            self._fail()
         elif stream.at_eof:
             self._downloaded = True
+            self._wake.set()
             try:
                 self._raw.shutdown(socket.SHUT_WR)
             except OSError:
-                self._failed = True
-        return not (self._failed or self._downloaded)
+                self._fail()
 
-    async def _download(self, scope: trio.CancelScope) -> None:
+    async def _download(self) -> None:
+        """Wait where the driver's turn cannot: for a program that does not take what came."""
         self._on_readable()
         while not self._downloaded:
             await self._wake.wait()
-            if self._failed:
-                self._fail(scope)
-                return
             self._wake = trio.Event()
             if self._blocked:
-                await trio.lowlevel.wait_writable(self._raw)
+                try:
+                    await trio.lowlevel.wait_writable(self._raw)
+                except OSError:
+                    self._fail()
+                    return
                 self._blocked = False
                 self._on_readable()
 
     # Program to tunnel
 
-    async def _upload(self, data: bytes, scope: trio.CancelScope) -> None:
+    async def _upload(self, data: bytes) -> None:
         stream = self._stream
         try:
             while True:
@@ -145,7 +155,7 @@ class _Relay:
                 data = received
             await stream.send_eof()
         except (OSError, trio.BrokenResourceError):
-            self._fail(scope)
+            self._fail()
 
     async def _read(self) -> bytes:
         await trio.lowlevel.checkpoint()
