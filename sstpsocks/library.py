@@ -19,6 +19,8 @@ from .tunnel.session import Session, StateObserver, TunnelInfo, TunnelState, ign
 from .tunnel.settings import (
     DEFAULT_MTU,
     DEFAULT_PORT,
+    MAX_MTU,
+    MIN_MTU,
     AuthMethod,
     CredentialReason,
     CredentialRequest,
@@ -130,6 +132,16 @@ async def open_tunnel(
     connect fails: TransportFailed, CertificateRejected, HttpRejected, CallRejected, AuthenticationFailed,
     NegotiationFailed.
     """
+    if not host:
+        raise ConfigError("no server was named")
+    if not 0 < port < 65536:
+        raise ConfigError(f"{port} is no TCP port")
+    if not MIN_MTU <= mtu <= MAX_MTU:
+        raise ConfigError(f"an MTU of {mtu}: it must lie between {MIN_MTU} and {MAX_MTU}")
+    if not methods:
+        raise ConfigError("no authentication method was named")
+    if reconnect not in ("auto", "never"):
+        raise ConfigError(f"reconnect={reconnect!r}: it must be 'auto' or 'never'")
     async with run_tunnel(
         TunnelSettings(
             host=host,

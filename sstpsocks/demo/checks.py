@@ -33,13 +33,17 @@ class Check:
 async def socks_connect(host: str, port: int, name: str, target_port: int) -> tuple[trio.SocketStream, int]:
     """Ask the SOCKS5 server at ``host:port`` for a connection to a name; return the stream and the reply code."""
     stream = await trio.open_tcp_stream(host, port)
-    encoded = name.encode("ascii")
-    await stream.send_all(b"\x05\x01\x00")
-    if await _receive_exactly(stream, 2) != b"\x05\x00":
-        raise CheckFailed("the SOCKS port did not accept the greeting")
-    await stream.send_all(b"\x05\x01\x00\x03" + bytes([len(encoded)]) + encoded + target_port.to_bytes(2, "big"))
-    head = await _receive_exactly(stream, 4)
-    await _receive_exactly(stream, (4 if head[3] == 1 else 16) + 2)
+    try:
+        encoded = name.encode("ascii")
+        await stream.send_all(b"\x05\x01\x00")
+        if await _receive_exactly(stream, 2) != b"\x05\x00":
+            raise CheckFailed("the SOCKS port did not accept the greeting")
+        await stream.send_all(b"\x05\x01\x00\x03" + bytes([len(encoded)]) + encoded + target_port.to_bytes(2, "big"))
+        head = await _receive_exactly(stream, 4)
+        await _receive_exactly(stream, (4 if head[3] == 1 else 16) + 2)
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
     return stream, head[1]
 
 
@@ -79,13 +83,19 @@ async def check_echo(host: str, port: int) -> str:
     async with await _connect(host, port, f"echo.{ZONE}", ECHO_PORT) as stream:
 
         async def send() -> None:
-            await stream.send_all(sent)
-            await stream.send_eof()
+            try:
+                await stream.send_all(sent)
+                await stream.send_eof()
+            except trio.BrokenResourceError:
+                return  # the reader finds the same
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send)
-            async for data in stream:
-                received += data
+            try:
+                async for data in stream:
+                    received += data
+            except trio.BrokenResourceError:
+                nursery.cancel_scope.cancel()
     if received != sent:
         raise CheckFailed(f"the echo differs: {len(received)} of {len(sent)} bytes came")
     return f"{len(sent)} bytes came back after half-close"

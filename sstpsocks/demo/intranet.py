@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from ipaddress import IPv4Address
 
 import dns.exception
@@ -58,12 +58,22 @@ def download_sha256() -> str:
     return digest.hexdigest()
 
 
-async def serve_intranet(stack: Stack, pump: Pump) -> None:
-    """Serve all services on one client's stack until cancelled."""
-    async with trio.open_nursery() as nursery:
-        for port, handler in ((HTTP_PORT, serve_http), (ECHO_PORT, serve_echo), (DNS_PORT, serve_dns_stream)):
-            nursery.start_soon(_serve_tcp, TcpAcceptor(stack.listen_tcp(port), pump), handler)
-        nursery.start_soon(_serve_dns, UdpAcceptor(stack.open_udp(local_port=DNS_PORT), pump))
+def serve_intranet(stack: Stack, pump: Pump) -> Coroutine[object, object, None]:
+    """Open the ports of all services on one client's stack, and return what serves them until cancelled.
+
+    The ports are open on return: the client, which knows that the tunnel is up, may be quicker than a task.
+    """
+    services = ((HTTP_PORT, serve_http), (ECHO_PORT, serve_echo), (DNS_PORT, serve_dns_stream))
+    listening = [(TcpAcceptor(stack.listen_tcp(port), pump), handler) for port, handler in services]
+    name_server = UdpAcceptor(stack.open_udp(local_port=DNS_PORT), pump)
+
+    async def serve() -> None:
+        async with trio.open_nursery() as nursery:
+            for acceptor, handler in listening:
+                nursery.start_soon(_serve_tcp, acceptor, handler)
+            nursery.start_soon(_serve_dns, name_server)
+
+    return serve()
 
 
 async def _serve_tcp(acceptor: TcpAcceptor, handler: Callable[[TcpStream], Awaitable[None]]) -> None:
@@ -164,31 +174,40 @@ async def _serve_request(stream: TcpStream, connection: h11.Connection) -> bool:
 
 async def _answer(stream: TcpStream, connection: h11.Connection, request: h11.Request) -> None:
     path = request.target.split(b"?")[0]
+    # RFC 9110 section 9.3.2: "the server MUST NOT send content in the response" to HEAD.
+    head = request.method == b"HEAD"
     if request.method not in (b"GET", b"HEAD"):
         await _respond(stream, connection, 405, b"method not allowed\n")
     elif path == b"/":
-        await _respond(stream, connection, 200, PAGE, b"text/html; charset=utf-8")
+        await _respond(stream, connection, 200, PAGE, b"text/html; charset=utf-8", head=head)
     elif path == b"/download.sha256":
-        await _respond(stream, connection, 200, f"{download_sha256()}  download\n".encode())
+        await _respond(stream, connection, 200, f"{download_sha256()}  download\n".encode(), head=head)
     elif path == b"/download":
-        await _respond_with_download(stream, connection)
+        await _respond_with_download(stream, connection, head=head)
     else:
-        await _respond(stream, connection, 404, b"not found\n")
+        await _respond(stream, connection, 404, b"not found\n", head=head)
 
 
 async def _respond(
-    stream: TcpStream, connection: h11.Connection, status: int, body: bytes, kind: bytes = b"text/plain"
+    stream: TcpStream,
+    connection: h11.Connection,
+    status: int,
+    body: bytes,
+    kind: bytes = b"text/plain",
+    *,
+    head: bool = False,
 ) -> None:
     headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
-    head = connection.send(h11.Response(status_code=status, headers=headers)) or b""
-    data = connection.send(h11.Data(data=body)) or b""
-    await stream.send_all(head + data + (connection.send(h11.EndOfMessage()) or b""))
+    answer = connection.send(h11.Response(status_code=status, headers=headers)) or b""
+    if not head:
+        answer += connection.send(h11.Data(data=body)) or b""
+    await stream.send_all(answer + (connection.send(h11.EndOfMessage()) or b""))
 
 
-async def _respond_with_download(stream: TcpStream, connection: h11.Connection) -> None:
+async def _respond_with_download(stream: TcpStream, connection: h11.Connection, *, head: bool) -> None:
     headers = [(b"content-type", b"application/octet-stream"), (b"content-length", b"%d" % DOWNLOAD_SIZE)]
     await stream.send_all(connection.send(h11.Response(status_code=200, headers=headers)) or b"")
-    for index in range(DOWNLOAD_SIZE // _CHUNK_SIZE):
+    for index in range(0 if head else DOWNLOAD_SIZE // _CHUNK_SIZE):
         if data := connection.send(h11.Data(data=download_chunk(index))):
             await stream.send_all(data)
     await stream.send_all(connection.send(h11.EndOfMessage()) or b"")

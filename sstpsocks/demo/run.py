@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import trio
@@ -60,19 +61,22 @@ async def run_demo(
 
 
 async def _run_client(settings: TunnelSettings, host: str, port: int, *, once: bool, observe: StepObserver) -> int:
-    listeners = await open_listeners(host, port)
-    socks_port: int = listeners[0].socket.getsockname()[1]
-    async with run_tunnel(settings, observe=observe) as tunnel, trio.open_nursery() as nursery:
-        nursery.start_soon(SocksServer(tunnel.dialer, tunnel.network).serve, listeners)
-        print(f"tunnel is up: {tunnel.info.addresses[0]}, SOCKS5 on {host}:{socks_port}")  # noqa: T201  # the report
-        failed = await _report(host, socks_port)
-        if once:
+    async with AsyncExitStack() as on_exit:
+        listeners = await open_listeners(host, port)
+        for listener in listeners:
+            on_exit.push_async_callback(trio.aclose_forcefully, listener)
+        socks_port: int = listeners[0].socket.getsockname()[1]
+        tunnel = await on_exit.enter_async_context(run_tunnel(settings, observe=observe))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(SocksServer(tunnel.dialer, tunnel.network).serve, listeners)
+            print(f"tunnel is up: {tunnel.info.addresses[0]}, SOCKS5 on {host}:{socks_port}")  # noqa: T201  # the report
+            failed = await _report(host, socks_port)
+            if not once:
+                print(  # noqa: T201  # the report
+                    f"\nIt stays up until Ctrl-C. Try:\n  curl --socks5-hostname {host}:{socks_port} http://www.{ZONE}/"
+                )
+                await tunnel.wait_closed()
             nursery.cancel_scope.cancel()
-            return failed
-        print(  # noqa: T201  # the report
-            f"\nIt stays up until Ctrl-C. Try:\n  curl --socks5-hostname {host}:{socks_port} http://www.{ZONE}/"
-        )
-        await tunnel.wait_closed()
     return failed
 
 

@@ -80,8 +80,9 @@ class DemoServer:
         address = self._free.pop()
         try:
             await self._serve_at(stream, address)
-        except (SstpsocksError, trio.BrokenResourceError, OSError) as error:
-            _log.info("client ended: %s", error)
+        except* (SstpsocksError, trio.BrokenResourceError, trio.TooSlowError, OSError) as errors:
+            for error in errors.exceptions:
+                _log.info("client ended: %s", str(error) or type(error).__name__)
         finally:
             self._free.append(address)
             self.connected_users.pop(address, None)
@@ -102,7 +103,8 @@ class DemoServer:
                 if isinstance(event, LinkUp):
                     self.connected_users[event.peer or address] = event.username
                     driver.stack = Stack(event.local, mtu=min(self._mtu, event.peer_mru), entropy=self._entropy)
-                    nursery.start_soon(serve_intranet, driver.stack, driver)
+                    services = serve_intranet(driver.stack, driver)
+                    nursery.start_soon(lambda: services)
                 elif isinstance(event, LinkDown):
                     _log.info("call ended: %s", event.error or "closed")
 
