@@ -36,7 +36,7 @@ from ..errors import (
 from ..tunnel.network import IPAddress, Network
 from .backend import TunnelBackend
 from .cache import ExpiringCache
-from .names import is_localhost, normalise_name
+from .names import MAX_NAME, is_localhost, normalise_name
 
 CACHE_SIZE = 1024  # names and kinds; about half a megabyte at most
 MAX_TTL = 86400  # seconds; a day is longer than most tunnels live
@@ -85,6 +85,9 @@ class _Unusable(Exception):
 class Resolver:
     """Looks up names through a tunnel.
 
+    A name of a single label is looked for in each of :attr:`Network.search_domains` and then as it is, in that order;
+    longer ones, and ``name.`` with a final dot, only as they are (RFC 1535).
+
     ``servers`` replaces the tunnel's own; None reads :attr:`Network.dns_servers` at each question. ``timeout`` is how
     many seconds a server has before the next is asked, ``lifetime`` how many a whole look-up may take.
     """
@@ -124,14 +127,41 @@ class Resolver:
         localhost.
         """
         await trio.lowlevel.checkpoint()
+        absolute = name.endswith(".")
         name = normalise_name(name)
         if not self._network.up:
             raise TunnelDown(f"cannot look up {name}: the tunnel is down")
+        candidates = (name,) if absolute else self._candidates(name)
+        deadline = trio.current_time() + self._lifetime
+        failure: NameLookupFailed | None = None
+        for candidate in candidates:
+            try:
+                return await self._resolve_exactly(candidate, deadline)
+            except NameNotFound:
+                if len(candidates) == 1:
+                    raise
+            except NameLookupFailed as error:
+                # One domain's servers may be out of order, or refuse what they do not know: the next may still know.
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        raise NameNotFound(f"the tunnel's DNS finds none of {', '.join(candidates)}")
+
+    def _candidates(self, name: str) -> tuple[str, ...]:
+        """Return what to look for when ``name`` was asked for."""
+        # RFC 6761 6.3: localhost is special, whatever is searched.
+        if "." in name or is_localhost(name):
+            return (name,)
+        searched = (f"{name}.{domain}" for domain in self._network.search_domains)
+        return (*(candidate for candidate in searched if len(candidate) <= MAX_NAME), name)
+
+    async def _resolve_exactly(self, name: str, deadline: float) -> list[IPAddress]:
+        """Return the addresses of just this name."""
         has_ipv6 = any(
             isinstance(address, IPv6Address) and not address.is_link_local for address in self._network.local_addresses
         )
         outcomes: _Outcomes = {}
-        with trio.move_on_after(self._lifetime):
+        with trio.move_on_at(deadline):
             if has_ipv6:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._collect, name, A, outcomes, nursery.cancel_scope)

@@ -194,8 +194,8 @@ def _addresses(value: bytes) -> list[IPv4Address]:
 
 
 def _subnet(address: IPv4Address, value: bytes) -> IPv4Network | None:
-    if not value:
-        return None
+    if not any(value):
+        return None  # also for a mask of 0.0.0.0, which some servers send for want of a better one
     mask = int.from_bytes(value, "big")
     hosts = mask ^ 0xFFFFFFFF
     if len(value) != 4 or hosts & (hosts + 1):

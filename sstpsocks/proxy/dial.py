@@ -33,8 +33,10 @@ class Dialer:
             raise DeniedByRule(f"there is no TCP port {port}")
         if not isinstance(target, str):
             return await self._connect(target, port)
+        # A final dot says that the name is complete, and is not to be looked for in the search domains.
+        name = f"{target}." if isinstance(host, str) and host.endswith(".") else target
         failure: DialError | None = None
-        for address in self._allowed(target, await self._resolver.resolve(target)):
+        for address in self._allowed(target, await self._resolver.resolve(name)):
             try:
                 return await self._connect(address, port)
             except (TunnelDown, TooManyConnections):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,12 +17,15 @@ from ..errors import (
     TunnelError,
 )
 from ..link import CredentialsWanted, Link, LinkDown, LinkEvent, LinkFailing, LinkPhase, LinkUp, PhaseEntered
+from ..net.dhcp import HOST_NAME, DhcpInformation
+from ..net.route import RouteTable
 from ..net.stack import Stack
 from ..ppp.auth import Credentials
 from ..ppp.peer import PppConfig, PppPeer, Role
 from ..sstp.client import SstpClient
 from ..sstp.machine import SstpTimers
 from .driver import Driver
+from .inform import ask_dhcp, strict_table
 from .settings import MAX_MTU, CredentialReason, CredentialRequest, TunnelSettings
 from .steps import Step, StepObserver, StepReport
 from .transport import SocketTransport
@@ -73,6 +77,10 @@ class ServerConnection:
         self.driver: Driver | None = None
         self.link_up: LinkUp | None = None
         """The addresses, once the link is up."""
+        self.dhcp = DhcpInformation()
+        """What the network told about itself, if it did and as soon as it does."""
+        self.strict_table: RouteTable | None = None
+        """What may be reached with strict routes; None: everything."""
         self.error: TunnelError | None = None
         """Why it ended or is ending; None after close()."""
         self.settled = trio.Event()
@@ -94,6 +102,11 @@ class ServerConnection:
         """The largest IP packet we send, in octets."""
         peer_mru = self.link_up.peer_mru if self.link_up is not None else MAX_MTU
         return min(self._settings.mtu, peer_mru, MAX_MTU)
+
+    @property
+    def dns(self) -> tuple[IPv4Address, ...]:
+        """The name servers that the server gave; when it gave none, those that DHCP told."""
+        return (self.link_up.dns if self.link_up is not None else ()) or self.dhcp.name_servers
 
     async def connect(self) -> None:
         """Set the tunnel up, step by step. Raises the TunnelError (or ConfigError) of the step that failed."""
@@ -215,6 +228,27 @@ class ServerConnection:
         dns = ", ".join(map(str, event.dns)) or "none"
         self._done(f"{event.local}, DNS {dns}, MTU {self.mtu}")
         self.settled.set()
+        if self._settings.dhcp != "never":
+            self._nursery.start_soon(self._ask_network, driver, driver.stack, event)
+
+    async def _ask_network(self, driver: Driver, stack: Stack, up: LinkUp) -> None:
+        """Learn by DHCP what IPCP cannot say. Nothing waits for it: there may be nobody to answer."""
+        host_name = HOST_NAME if self._settings.dhcp == "auto" else None
+        information = await ask_dhcp(stack, driver, up.local, self._entropy, host_name=host_name)
+        strict = self._settings.strict_routes
+        if information is not None:
+            self.dhcp = information
+            if strict:
+                named = (*((up.peer,) if up.peer is not None else ()), *self.dns)
+                self.strict_table = strict_table(information, named)
+        if self.ending.is_set():
+            return
+        text = str(self.dhcp) if information is not None else "no answer"
+        if strict and self.strict_table is None:
+            text += "; no routes were pushed, so every destination is let through"
+        elif information is None:
+            return  # the usual case, and nothing is missing
+        self._observe(StepReport(Step.DHCP, True, text))
 
     def _note_refusal(self) -> None:
         if self._credentials is not None:

@@ -112,7 +112,12 @@ class Network(Protocol):
 
     @property
     def dns_servers(self) -> tuple[IPAddress, ...]:
-        """The name servers that IPCP gave, in order; empty while it is down or when it gave none."""
+        """The name servers that the tunnel gave, in order; empty while it is down or when it gave none."""
+        ...
+
+    @property
+    def search_domains(self) -> tuple[str, ...]:
+        """The domains in which single-label names are looked for, in order: lower case, without the final dot."""
         ...
 
     async def connect_tcp(self, address: IPAddress, port: int) -> TunnelStream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from types import TracebackType
 from typing import Self
 
@@ -71,6 +71,10 @@ class TunnelInfo:
     tls_version: str
     correlation_id: str
     """The SSTPCORRELATIONID, by which the server's administrator finds this connection."""
+    routes: tuple[IPv4Network, ...] = ()
+    """What the network pushed routes to; empty while, or when, it did not."""
+    search: tuple[str, ...] = ()
+    """The domains in which single-label names are looked for: the settings' own, then what the network told."""
 
 
 StateObserver = Callable[[TunnelState], None]
@@ -180,10 +184,12 @@ class Session:
         return TunnelInfo(
             server=self.settings.server,
             addresses=(up.local,) if up is not None else (),
-            dns=up.dns if up is not None else (),
+            dns=connection.dns if connection is not None else (),
             mtu=connection.mtu if connection is not None else self.settings.mtu,
             tls_version=connection.tls_version if connection is not None else "",
             correlation_id=connection.correlation_id if connection is not None else "",
+            routes=tuple(route.network for route in connection.dhcp.routes) if connection is not None else (),
+            search=self.search_domains,
         )
 
     # Network
@@ -200,8 +206,14 @@ class Session:
 
     @property
     def dns_servers(self) -> tuple[IPAddress, ...]:
-        """The name servers that the server gave; empty while the tunnel is down."""
+        """The name servers that the tunnel gave; empty while it is down."""
         return self.info.dns if self.up else ()
+
+    @property
+    def search_domains(self) -> tuple[str, ...]:
+        """The domains in which single-label names are looked for: the settings' own, then what the network told."""
+        told = self._connection.dhcp.search if self._connection is not None and self.up else ()
+        return tuple(dict.fromkeys((*self.settings.search_domains, *told)))
 
     async def connect_tcp(self, address: IPAddress, port: int) -> TcpStream:
         """Open a TCP connection. Raises a DialError."""
@@ -229,6 +241,10 @@ class Session:
             raise TunnelDown(f"the tunnel to {self.settings.server} is down", hint=hint)
         if not isinstance(address, IPv4Address):
             raise NetworkUnreachable(f"{address}: the tunnel carries no IPv6")
+        if connection.strict_table is not None and connection.strict_table.lookup(address) is None:
+            raise NetworkUnreachable(
+                f"{address}: none of the routes that the server pushed leads there", hint="--strict-routes is on"
+            )
         return address, connection.driver, connection.stack
 
     # Coming and going

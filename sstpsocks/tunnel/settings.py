@@ -89,6 +89,12 @@ class TunnelSettings:
     hello_interval: float = 20.0
     """Seconds of silence before an echo request; the same again without any packet means the path is dead."""
     reconnect: Literal["auto", "never"] = "auto"
+    dhcp: Literal["auto", "anonymous", "never"] = "auto"
+    """Whether to ask the network with DHCPINFORM for routes and search domains; anonymous: without any host name."""
+    strict_routes: bool = False
+    """Reach only what the server pushed routes to, once it has pushed some."""
+    search_domains: tuple[str, ...] = ()
+    """Where single-label names are looked for first: lower case, ASCII, without the final dot."""
     pcap_file: str | None = None
     """Where to write the inner IP packets as pcapng; None: nowhere."""
 

@@ -18,6 +18,8 @@ class Step(Enum):
     LCP = "LCP"
     AUTHENTICATION = "authentication"
     ADDRESSES = "addresses"
+    DHCP = "DHCP"
+    """Not on the way up: reported when the network has told its routes and search domains, if it does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -327,6 +327,7 @@ class FakeNetwork:
         self.dns = FakeDns()
         self.dns_hosts: dict[IPAddress, FakeDns] = {DNS_SERVER: self.dns}
         self.dns_servers: tuple[IPAddress, ...] = (DNS_SERVER,)
+        self.search_domains: tuple[str, ...] = ()
         self.targets: dict[SocketAddress, Handler | Exception | None] = {}
         """A handler serves, an exception is raised by connect_tcp, None never answers. Not listed: refused."""
         self.dialled: list[SocketAddress] = []

@@ -559,3 +559,126 @@ async def test_when_the_asking_task_is_cancelled_another_asks(
         scope.cancel()
     assert answers == [[WEB], [WEB]]
     assert len(network.dns.queries) == 2
+
+
+# Search domains
+
+
+def searching(network: FakeNetwork) -> None:
+    network.search_domains = ("a.test", "b.test")
+
+
+async def test_a_single_label_is_looked_for_in_each_domain_and_then_as_it_is(
+    network: FakeNetwork, resolver: Resolver, autojump_clock: MockClock
+) -> None:
+    searching(network)
+    network.dns.records["intranet", "A"] = [str(WEB)]
+    assert await resolver.resolve("Intranet") == [WEB]
+    assert [name for name, kind, _ in network.dns.queries if kind == "A"] == [
+        "intranet.a.test",
+        "intranet.b.test",
+        "intranet",
+    ]
+
+
+async def test_the_first_domain_that_has_the_name_counts(
+    network: FakeNetwork, resolver: Resolver, autojump_clock: MockClock
+) -> None:
+    searching(network)
+    network.dns.records["www.a.test", "A"] = ["10.0.0.11"]
+    network.dns.records["www.b.test", "A"] = ["10.0.0.12"]
+    network.dns.records["www", "A"] = ["10.0.0.13"]
+    assert await resolver.resolve("www") == [IPv4Address("10.0.0.11")]
+    assert [name for name, _, _ in network.dns.queries] == ["www.a.test"]
+
+
+@pytest.mark.parametrize("name", ["web.test", "web.test.", "nothing.web.test"])
+async def test_a_name_of_several_labels_is_never_completed(
+    name: str, network: FakeNetwork, resolver: Resolver, autojump_clock: MockClock
+) -> None:
+    """RFC 1535: web.test.a.test may be anybody's."""
+    searching(network)
+    network.dns.records["web.test.a.test", "A"] = ["10.0.0.66"]
+    network.dns.records["nothing.web.test.a.test", "A"] = ["10.0.0.66"]
+    try:
+        assert await resolver.resolve(name) == [WEB]
+    except NameNotFound:
+        assert name.startswith("nothing")
+    assert {asked for asked, _, _ in network.dns.queries} == {name.rstrip(".")}
+
+
+async def test_a_final_dot_says_that_the_name_is_complete(
+    network: FakeNetwork, resolver: Resolver, autojump_clock: MockClock
+) -> None:
+    searching(network)
+    network.dns.records["www.a.test", "A"] = ["10.0.0.11"]
+    network.dns.records["www", "A"] = ["10.0.0.13"]
+    assert await resolver.resolve("www.") == [IPv4Address("10.0.0.13")]
+
+
+async def test_localhost_is_not_looked_for_anywhere(
+    network: FakeNetwork, resolver: Resolver, autojump_clock: MockClock
+) -> None:
+    searching(network)
+    network.dns.records["localhost.a.test", "A"] = ["10.0.0.11"]
+    with pytest.raises(DeniedByRule):
+        await resolver.resolve("localhost")
+    assert network.dns.queries == []
+
+
+async def test_a_name_that_no_domain_has_is_told_with_all_that_was_tried(
+    network: FakeNetwork, resolver: Resolver, autojump_clock: MockClock
+) -> None:
+    searching(network)
+    with pytest.raises(NameNotFound, match=r"nowhere\.a\.test, nowhere\.b\.test, nowhere$"):
+        await resolver.resolve("nowhere")
+
+
+async def test_a_domain_whose_server_fails_does_not_end_the_search(
+    network: FakeNetwork, resolver: Resolver, autojump_clock: MockClock
+) -> None:
+    searching(network)
+    network.dns.records["www.b.test", "A"] = ["10.0.0.12"]
+
+    def refuse_a(query: dns.message.Message, transport: str) -> dns.message.Message:
+        if "a.test" in query.question[0].name.to_text():
+            response = dns.message.make_response(query)
+            response.set_rcode(dns.rcode.REFUSED)
+            return response
+        return network.dns.respond(query)
+
+    network.dns.responder = refuse_a
+    assert await resolver.resolve("www") == [IPv4Address("10.0.0.12")]
+    with pytest.raises(NameLookupFailed, match=r"nowhere\.a\.test.*REFUSED"):
+        await resolver.resolve("nowhere")
+
+
+async def test_the_whole_search_has_the_time_of_one_look_up(
+    network: FakeNetwork, resolver: Resolver, autojump_clock: MockClock
+) -> None:
+    network.search_domains = tuple(f"d{number}.test" for number in range(16))
+    network.dns.silent = True
+    begin = trio.current_time()
+    with pytest.raises(NameLookupFailed):
+        await resolver.resolve("www")
+    assert trio.current_time() - begin <= 10.1
+
+
+async def test_a_name_that_would_be_too_long_in_a_domain_is_not_looked_for_there(
+    network: FakeNetwork, resolver: Resolver, autojump_clock: MockClock
+) -> None:
+    long = ".".join(["x" * 60] * 4)
+    network.search_domains = (long, "b.test")
+    network.dns.records["y" * 60 + ".b.test", "A"] = [str(WEB)]
+    assert await resolver.resolve("y" * 60) == [WEB]
+    assert [name for name, _, _ in network.dns.queries] == ["y" * 60 + ".b.test"]
+
+
+async def test_a_domain_with_only_ipv6_ends_the_search_truthfully(
+    network: FakeNetwork, resolver: Resolver, autojump_clock: MockClock
+) -> None:
+    searching(network)
+    network.dns.records["www.a.test", "AAAA"] = [str(WEB6)]
+    network.dns.records["www.b.test", "A"] = [str(WEB)]
+    with pytest.raises(NetworkUnreachable, match=r"www\.a\.test has only IPv6"):
+        await resolver.resolve("www")

@@ -451,7 +451,7 @@ async def test_a_broken_step_observer_comes_out_and_hangs_nothing(site: DemoSite
             pytest.fail("the observer broke")
 
 
-@pytest.mark.parametrize("step", list(Step))
+@pytest.mark.parametrize("step", [step for step in Step if step is not Step.DHCP])
 async def test_a_connect_that_is_cancelled_leaves_nothing_open(site: DemoSite, step: Step) -> None:
     await trio.testing.wait_all_tasks_blocked()
     tasks_before = trio.lowlevel.current_statistics().tasks_living
