@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import socket
 import sys
@@ -107,6 +108,16 @@ def way_of_sending(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     if request.param == "send":
         monkeypatch.setattr(relay_module, "_send_pieces", relay_module._send_first)
     return str(request.param)
+
+
+def test_a_platform_without_sendmsg_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "socket", type("SocketOfWindows", (), {}))
+    spec = importlib.util.find_spec(relay_module.__name__)
+    assert spec is not None
+    assert spec.loader is not None
+    fresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fresh)
+    assert fresh._send_pieces is fresh._send_first
 
 
 async def test_both_directions_at_once(way_of_sending: str) -> None:

@@ -105,6 +105,22 @@ async def test_a_batch_notifies_a_flow_once(autojump_clock: Clock, good: Issued,
         assert readable == [9000]
 
 
+async def test_what_is_not_read_pins_no_batches(autojump_clock: Clock, good: Issued, ca_file: str) -> None:
+    """A few octets of a stalled flow must not keep the decrypted batches alive that they came with."""
+    async with running_drivers(good, ca_file) as pair:
+        stalled, stalled_peer = await pair.connect(80)
+        busy, busy_peer = await pair.connect(81)
+        for _ in range(30):
+            stalled_peer.send_nowait(bytes(100))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(busy_peer.send_all, bytes(300_000))
+                await receive_exactly(busy, 300_000)
+        pieces = stalled.readable_pieces()
+        assert sum(map(len, pieces)) == 3000
+        assert len(pieces) == 1
+        assert sum(len(piece.obj) for piece in pieces if isinstance(piece.obj, bytes)) == 3000
+
+
 async def test_data_queued_by_another_task_arms_the_timer(autojump_clock: Clock, good: Issued, ca_file: str) -> None:
     async with running_drivers(good, ca_file) as pair:
         stream, _ = await pair.connect()
