@@ -6,42 +6,23 @@ tunnel's driver does it: a batch of packets in, timers at their deadlines, then 
 
 from __future__ import annotations
 
-import struct
 from collections import deque
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from sstpsocks.base.entropy import SeededEntropy
 from sstpsocks.net.config import StackConfig
 from sstpsocks.net.stack import Stack
-from sstpsocks.net.tcp.connection import TcpConnection
 
+from .arrivals import Arrivals
 from .calls import Calls
+from .compare import icmp_differences, ip_differences, segment_differences
 from .language import SegmentText, Statement, read_fields, read_script, read_segment_text, settings
-from .wire import (
-    FLAGS,
-    MASK,
-    QUIET_FLAGS,
-    Captured,
-    ScriptError,
-    Segment,
-    build_icmp,
-    build_ip,
-    build_segment,
-    build_udp,
-    format_options,
-    number_matches,
-    pattern,
-    read_packet,
-    read_segment,
-)
+from .peer import OURS, PEER, Peer
+from .wire import FLAGS, MASK, Captured, ScriptError, pattern, read_packet, read_segment
 
 HERE = Path(__file__).parent
-OURS = IPv4Address("10.0.0.1")
-PEER = IPv4Address("10.0.0.2")
-PEER_ISS = 0xFFFFFF00
-"""Close to the wrap, so that every script crosses it."""
 _ORIGIN = 1000.0
 """The stack's clock at script time 0."""
 _TOLERANCE = 0.0005
@@ -52,31 +33,6 @@ _TRACE = 12
 
 class ScriptFailure(AssertionError):
     """The stack did not do what a line says."""
-
-
-@dataclass
-class Peer:
-    """A TCP endpoint that the script plays, and the connection of ours with it."""
-
-    name: str
-    address: IPv4Address
-    port: int
-    iss: int = PEER_ISS
-    local_port: int = 50_000
-    """Our port; where segments to no connection go."""
-    our_iss: int = 0
-    """The sequence number of our last SYN to this peer, 0 before any."""
-    iss_step: int = 0
-    """How far that is from the one before, modulo 2**32."""
-    connection: TcpConnection | None = None
-    written: int = 0
-    """Octets that our user gave to send()."""
-    read: int = 0
-    """Octets that our user took."""
-
-    @property
-    def endpoint(self) -> tuple[IPv4Address, int]:
-        return (self.address, self.port)
 
 
 class Interpreter:
@@ -100,10 +56,10 @@ class Interpreter:
         self._last_sent: dict[int, bytes] = {}
         """The last packet of ours by protocol, for ICMP errors about it."""
         self._last_received = b""
-        self._datagrams: dict[str, tuple[int, bytes, dict[str, str]]] = {}
         self._trace: deque[str] = deque(maxlen=_TRACE)
         self._statement: Statement | None = None
         self._calls = Calls(self)
+        self._arrivals = Arrivals(self._last_sent)
 
     @property
     def stack(self) -> Stack:
@@ -196,12 +152,15 @@ class Interpreter:
             case "peer":
                 self._choose_peer(arguments)
             case "send":
-                self._send(arguments)
+                for packet, text in self._arrivals.packets(arguments, self.peer):
+                    self._incoming.append(packet)
+                    self._last_received = packet
+                    self._trace.append(f"  {self._script_time():8.3f}  received  {text}")
             case "expect":
                 self._draw()
                 self._require_quiet()
             case "datagram":
-                self._name_datagram(arguments)
+                self._arrivals.name_datagram(arguments, self.peer)
             case "call":
                 self._calls.call(arguments)
                 self._draw()
@@ -264,6 +223,8 @@ class Interpreter:
         while packets := self.stack.packets_to_send(self.now, 1 << 20):
             for packet in packets:
                 captured = read_packet(packet, self._script_time())
+                # RFC 9293 section 3.9.1.1 (MUST-45), RFC 1122 section 3.2.1.3: the source is the host's own address.
+                assert captured.ip.src == OURS.packed, f"sent from {IPv4Address(captured.ip.src)}"
                 self._last_sent[captured.protocol] = packet
                 self._learn(captured)
                 self._trace.append(f"  {captured.at:8.3f}  sent      {self._describe(captured)}")
@@ -273,7 +234,7 @@ class Interpreter:
         """Take our initial sequence number from a SYN."""
         if captured.protocol != 6:
             return
-        octets = captured.packet[captured.ip.hl * 4 :]
+        octets = captured.payload
         peer = self._peer_of(captured)
         if peer is not None and octets[13] & FLAGS["SYN"]:
             iss = int.from_bytes(octets[4:8], "big")
@@ -297,7 +258,7 @@ class Interpreter:
             peer = self._peer_of(captured)
             base = (peer.our_iss, peer.iss) if peer is not None else (0, 0)
             return str(read_segment(captured, *base)) + (f" to {peer.name}" if peer not in (None, self.peer) else "")
-        payload = captured.packet[captured.ip.hl * 4 :]
+        payload = captured.payload
         if captured.protocol == 1 and not captured.ip.offset:
             return f"ICMP {payload[0]}/{payload[1]} of {len(payload)} octets"
         name = {1: "ICMP", 6: "TCP", 17: "UDP"}.get(captured.protocol, f"protocol {captured.protocol}")
@@ -309,116 +270,6 @@ class Interpreter:
         state = f"\n  connection: {connection!r}" if connection is not None else ""
         trace = "\n  the last packets:\n  " + "\n  ".join(self._trace) if self._trace else ""
         return ScriptFailure(f"{where}\n  at {self._script_time():.3f}: {message}{state}{trace}")
-
-    # --- send --------------------------------------------------------------------------------------------------------
-
-    def _send(self, words: tuple[str, ...]) -> None:
-        peer = self.peer
-        us = (OURS, peer.local_port)
-        ip = read_fields(words[-1][3:-1]) if words[-1].startswith("ip{") else {}
-        match words[0]:
-            case "UDP":
-                size = int(words[2])
-                checksum = words[3] if len(words) > 3 and not words[3].startswith("ip{") else "good"
-                ports = [int(port) for port in words[1].split(">")]
-                datagram = build_udp((peer.address, ports[0]), (OURS, ports[1]), pattern(0, size), checksum)
-                self._arrive(build_ip(datagram, 17, peer.address, OURS, ip), " ".join(words))
-            case "ICMP":
-                self._arrive(build_ip(self._icmp(words[1:]), 1, peer.address, OURS, ip), " ".join(words))
-            case "IP":
-                payload = pattern(0, int(words[2]))
-                self._arrive(build_ip(payload, int(words[1]), peer.address, OURS, ip), " ".join(words))
-            case "fragment":
-                self._arrive(self._fragment(words), " ".join(words))
-            case _:
-                for segment in self._segments(read_segment_text(words)):
-                    packet = build_segment(segment, peer.endpoint, us, peer.iss, peer.our_iss)
-                    self._arrive(packet, str(segment))
-
-    def _arrive(self, packet: bytes, text: str) -> None:
-        self._incoming.append(packet)
-        self._last_received = packet
-        self._trace.append(f"  {self._script_time():8.3f}  received  {text}")
-
-    def _segments(self, text: SegmentText) -> list[Segment]:
-        """Return the segments that one line of the peer stands for."""
-        if text.first is None and "SYN" not in text.flags:
-            raise ScriptError("which sequence number?")
-        if ("ACK" in text.flags) != (text.ack is not None):
-            raise ScriptError("a segment has an ack number if and only if it has the ACK flag")
-        first = text.first or 0
-        end = first if text.end is None else text.end
-        segments = []
-        while True:
-            size = min(end - first, text.step)
-            payload = bytes(size) if "zeros" in text.extras else pattern(first + ("SYN" in text.flags), size)
-            segments.append(
-                Segment(
-                    text.flags,
-                    first,
-                    size,
-                    int(text.ack or 0),
-                    int(text.window or 60_000),
-                    int(text.urgent or 0),
-                    text.options or [],
-                    payload,
-                    b"",
-                    text.ip,
-                )
-            )
-            first += size
-            if first >= end:
-                return segments
-
-    def _icmp(self, words: tuple[str, ...]) -> bytes:
-        """Build ``TYPE/CODE id N sequence N data SIZE`` or ``TYPE/CODE [mtu N] about seq N|UDP|ICMP|other``."""
-        kind, code = (int(number) for number in words[0].split("/"))
-        values = {"mtu": "0", "length": "1040", "id": "0", "sequence": "0", "data": "0", "seq": "", "about": ""}
-        rest = [word for word in words[1:] if not word.startswith("ip{") and word != "bad-checksum"]
-        for name, value in zip(rest[::2], rest[1::2], strict=True):
-            if name not in values:
-                raise ScriptError(f"ICMP has no {name}")
-            values[name] = value
-        bad = "bad-checksum" in words
-        if not values["about"] and not values["seq"]:
-            head = struct.pack("!HH", int(values["id"]), int(values["sequence"]))
-            return build_icmp(kind, code, head, pattern(0, int(values["data"])), bad_checksum=bad)
-        head = struct.pack("!HH", 0, int(values["mtu"]))
-        if values["about"]:
-            number = {"UDP": 17, "ICMP": 1, "TCP": 6}[values["about"]]
-            return build_icmp(kind, code, head, self._last_sent[number][:28], bad_checksum=bad)
-        peer = self.peer
-        seq = (peer.our_iss + int(values["seq"])) & MASK
-        quoted = struct.pack("!HHI", peer.local_port, peer.port, seq)
-        length = values["length"]
-        quote = build_ip(quoted, 6, OURS, peer.address, {"length": length, "ttl": "1"})
-        return build_icmp(kind, code, head, quote, bad_checksum=bad)
-
-    def _name_datagram(self, words: tuple[str, ...]) -> None:
-        """``datagram NAME UDP FROM>TO SIZE`` or ``datagram NAME echo SIZE``: what fragments are cut from."""
-        name, protocol = words[:2]
-        if protocol == "UDP":
-            ports = [int(port) for port in words[2].split(">")]
-            udp = build_udp((self.peer.address, ports[0]), (OURS, ports[1]), pattern(0, int(words[3])))
-            self._datagrams[name] = (17, udp, {})
-        elif protocol == "echo":
-            echo = build_icmp(8, 0, struct.pack("!HH", 1, 1), pattern(0, int(words[2])))
-            self._datagrams[name] = (1, echo, {})
-        else:
-            raise ScriptError(f"no such datagram: {protocol}")
-
-    def _fragment(self, words: tuple[str, ...]) -> bytes:
-        """``fragment NAME FIRST:END [more|last|zeros] [ip{...}]``."""
-        protocol, octets, _ = self._datagrams[words[1]]
-        first, end = (int(edge) for edge in words[2].split(":"))
-        ip = read_fields(words[-1][3:-1]) if words[-1].startswith("ip{") else {}
-        ip = {"id": str(sorted(self._datagrams).index(words[1]) + 7), "offset": str(first), **ip}
-        if "more" in words or (end < len(octets) and "last" not in words):
-            ip["mf"] = "yes"
-        payload = octets[first:end]
-        if "zeros" in words:
-            payload = bytes(len(payload))
-        return build_ip(payload, protocol, self.peer.address, OURS, ip)
 
     # --- expect ------------------------------------------------------------------------------------------------------
 
@@ -455,37 +306,15 @@ class Interpreter:
             raise self._failure(f"expected {wanted}, got {self._describe(captured)} to {captured.remote}")
         got = read_segment(captured, peer.our_iss, peer.iss)
         differences = [] if peer is self.peer else [f"sent to {peer.name}, not to {self.peer.name}"]
-        differences += self._segment_differences(text, first, size, got)
+        differences += segment_differences(text, first, size, got)
         differences += ip_differences(text.ip, captured)
         if differences:
             listed = "\n    ".join(differences)
             raise self._failure(f"the stack sent {got}\n    {listed}")
 
-    def _segment_differences(self, text: SegmentText, first: int, size: int, got: Segment) -> list[str]:
-        quiet = QUIET_FLAGS - text.flags - text.absent
-        differences = []
-        if got.flags - quiet != text.flags:
-            differences.append(f"flags: expected {_flags(text.flags)}, got {_flags(got.flags - quiet)}")
-        if (text.first is not None or "SYN" in text.flags) and (got.seq, got.length) != (first, size):
-            expected = f"{first}:{first + size}" if size else str(first)
-            actual = f"{got.seq}:{got.seq + got.length}" if got.length else str(got.seq)
-            differences.append(f"seq: expected {expected}, got {actual}")
-        elif got.payload and "any-data" not in text.extras and got.payload != pattern(got.seq, got.length):
-            differences.append("the data is not what the user wrote")
-        for name, wanted, value in (
-            ("ack", text.ack, got.ack),
-            ("win", text.window, got.window),
-            ("urg", text.urgent, got.urgent),
-        ):
-            if wanted is not None and not number_matches(wanted, value):
-                differences.append(f"{name}: expected {wanted}, got {value}")
-        if text.options is not None:
-            differences += _option_differences(text, got)
-        return differences
-
     def _expect_other(self, words: tuple[str, ...]) -> None:
         captured = self._next(" ".join(words))
-        payload = captured.packet[captured.ip.hl * 4 :]
+        payload = captured.payload
         differences = []
         rest = list(words[1:])
         if words[-1].startswith("ip{"):
@@ -503,80 +332,9 @@ class Interpreter:
                 if (captured.ip.offset * 8, len(payload), bool(captured.ip.mf)) != (first, end - first, more):
                     differences.append(f"got offset {captured.ip.offset} of {len(payload)} octets, MF {captured.ip.mf}")
             case _:
-                differences += self._icmp_differences(rest, payload, captured, got)
+                differences += icmp_differences(rest, captured, got, self._last_received)
         if differences:
             raise self._failure(f"expected {' '.join(words)}: " + "; ".join(differences))
-
-    def _icmp_differences(self, words: list[str], payload: bytes, captured: Captured, got: str) -> list[str]:
-        kind, code = (int(number) for number in words.pop(0).split("/"))
-        if captured.protocol != 1 or (payload[0], payload[1]) != (kind, code):
-            return [f"got {got}"]
-        differences = []
-        while words:
-            name = words.pop(0)
-            if name == "quotes":
-                # RFC 1122 section 3.2.2: "Every ICMP error message includes the Internet header and at least the first
-                # 8 data octets of the datagram that triggered the error".
-                if len(payload) < 36 or not self._last_received.startswith(payload[8:]):
-                    differences.append("it does not quote what was received")
-                continue
-            value = words.pop(0)
-            actual = {
-                "id": int.from_bytes(payload[4:6], "big"),
-                "sequence": int.from_bytes(payload[6:8], "big"),
-                "data": len(payload) - 8,
-                "size": len(captured.packet),
-            }[name]
-            if not number_matches(value, actual):
-                differences.append(f"{name}: expected {value}, got {actual}")
-            if name == "data" and payload[8:] != pattern(0, len(payload) - 8):
-                differences.append("the data is not what was sent")
-        return differences
-
-
-def _flags(flags: frozenset[str]) -> str:
-    return ",".join(name for name in FLAGS if name in flags) or "none"
-
-
-def _option_differences(text: SegmentText, got: Segment) -> list[str]:
-    differences = []
-    present = dict(got.options)
-    for name, arguments in text.options or []:
-        actual = present.get(name)
-        wanted = tuple(str(argument) for argument in arguments)
-        if actual is None:
-            differences.append(f"option {name}: expected, but the options are <{format_options(got.options)}>")
-        elif len(wanted) != len(actual) or not all(
-            expected in ("any", str(value)) for expected, value in zip(wanted, actual, strict=False)
-        ):
-            differences.append(f"option {name}: expected {' '.join(wanted)}, got {' '.join(map(str, actual))}")
-    differences += [f"option {name}: must not be there" for name in text.absent_options if name in present]
-    if not text.options and not text.absent_options and set(present) - {"nop"}:
-        differences.append(f"expected no options, got <{format_options(got.options)}>")
-    return differences
-
-
-def ip_differences(wanted: dict[str, str], captured: Captured) -> list[str]:
-    """Compare the IPv4 header of a packet of ours with what a script asks for."""
-    ip = captured.ip
-    actual = {
-        "ttl": ip.ttl,
-        "tos": ip.tos,
-        "ect": ip.tos & 3,
-        "id": ip.id,
-        "size": len(captured.packet),
-        "df": int(ip.df),
-        "mf": int(ip.mf),
-        "ihl": ip.hl,
-    }
-    differences = []
-    for name, value in wanted.items():
-        if name not in actual:
-            raise ScriptError(f"the IPv4 header has no {name}")
-        text = {"yes": "1", "no": "0"}.get(value, value)
-        if not number_matches(text, actual[name]):
-            differences.append(f"IP {name}: expected {text}, got {actual[name]}")
-    return differences
 
 
 def _config_value(text: str, kind: str) -> object:

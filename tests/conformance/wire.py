@@ -47,7 +47,6 @@ class Segment:
     urgent: int = 0
     options: Options = field(default_factory=list)
     payload: bytes = b""
-    raw_options: bytes = b""
     ip: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -239,6 +238,11 @@ class Captured:
     """Address and port (0 when it has none) that it goes to."""
     local_port: int
 
+    @property
+    def payload(self) -> bytes:
+        """What follows the IP header."""
+        return self.packet[self.ip.hl * 4 :]
+
 
 def read_packet(packet: bytes, at: float) -> Captured:
     """Read a packet of ours. AssertionError when it is malformed."""
@@ -251,7 +255,7 @@ def read_packet(packet: bytes, at: float) -> Captured:
 
 def read_segment(captured: Captured, seq_base: int, ack_base: int) -> Segment:
     """Return the TCP segment in a packet of ours, with relative numbers."""
-    octets = captured.packet[captured.ip.hl * 4 :]
+    octets = captured.payload
     _, _, seq, ack, offset, bits, window, _, urgent = struct.unpack_from("!HHIIBBHHH", octets)
     assert offset & 15 == 0, "reserved bits are set (RFC 9293 section 3.1)"
     header_size = (offset >> 4) * 4
@@ -267,7 +271,6 @@ def read_segment(captured: Captured, seq_base: int, ack_base: int) -> Segment:
         urgent,
         decode_options(octets[20:header_size], seq_base=ack_base),
         payload,
-        octets[20:header_size],
     )
 
 
