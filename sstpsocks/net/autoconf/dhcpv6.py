@@ -140,10 +140,7 @@ class Dhcpv6Client:
         expected = self._transmissions is not None and message.transaction_id == self._transaction_id
         if not expected or message.client_id != self._duid or message.server_id is None:
             raise RemoteProtocolError("a DHCPv6 message that answers none of ours", layer="dhcpv6")
-        if message.sol_max_rt is not None and 60 <= message.sol_max_rt <= 86400:
-            self._sol_max_rt = message.sol_max_rt
-        if message.inf_max_rt is not None and 60 <= message.inf_max_rt <= 86400:
-            self._inf_max_rt = message.inf_max_rt
+        self._take_longest_pauses(message)
         if message.type == MessageType.ADVERTISE and self.state is Dhcpv6State.SOLICIT:
             self._receive_advertise(message, now)
         elif message.type == MessageType.REPLY and (self.state is not Dhcpv6State.SOLICIT or message.rapid_commit):
@@ -228,6 +225,17 @@ class Dhcpv6Client:
         self._pending.append(message.to_bytes())
 
     # Answers.
+
+    def _take_longest_pauses(self, message: Dhcpv6Message) -> None:
+        """Take SOL_MAX_RT and INF_MAX_RT within the bounds of sections 21.24 and 21.25."""
+        if message.sol_max_rt is not None and 60 <= message.sol_max_rt <= 86400:
+            self._sol_max_rt = message.sol_max_rt
+        if message.inf_max_rt is not None and 60 <= message.inf_max_rt <= 86400:
+            self._inf_max_rt = message.inf_max_rt
+        if self._transmissions is not None and self.state is Dhcpv6State.SOLICIT:
+            self._transmissions.maximum = self._sol_max_rt
+        elif self._transmissions is not None and self.state is Dhcpv6State.INFORMATION:
+            self._transmissions.maximum = self._inf_max_rt
 
     def _receive_advertise(self, message: Dhcpv6Message, now: float) -> None:
         # Section 18.2.9: an advertisement without an address for us is ignored.

@@ -24,13 +24,15 @@ class Retransmission:
 class Transmissions:
     """One message on its way: sent, sent again ever more slowly, and given up when it has a MRC."""
 
-    __slots__ = ("_began", "_entropy", "_parameters", "_pause", "count", "next_at")
+    __slots__ = ("_began", "_entropy", "_parameters", "_pause", "count", "maximum", "next_at")
 
     def __init__(self, parameters: Retransmission, entropy: Entropy, now: float) -> None:
         self._parameters = parameters
         self._entropy = entropy
         self._pause = 0.0
         self._began = now
+        self.maximum = parameters.maximum
+        """The longest pause in seconds; servers may change it meanwhile."""
         self.count = 0
         """How often it was sent."""
         self.next_at = now + parameters.delay * random_below(entropy, 1000) / 1000
@@ -62,7 +64,7 @@ class Transmissions:
         else:
             random = 2 * random - 0.1
             self._pause *= 2.0 + random
-            if self._pause > self._parameters.maximum:
-                self._pause = self._parameters.maximum * (1.0 + random)
+            if self._pause > self.maximum:
+                self._pause = self.maximum * (1.0 + random)
         self.count += 1
         self.next_at = now + self._pause
