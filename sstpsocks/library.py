@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from .dns.names import normalise_name
 from .dns.resolver import Resolver
-from .errors import ConfigError
+from .errors import ConfigError, NameNotFound
 from .proxy.dial import Dialer
 from .tunnel.network import IPAddress, TunnelDatagrams, TunnelStream
 from .tunnel.session import Session, StateObserver, TunnelInfo, TunnelState, ignore_states
@@ -115,6 +116,9 @@ async def open_tunnel(
     mtu: int = DEFAULT_MTU,
     timeouts: Timeouts | None = None,
     reconnect: Literal["auto", "never"] = "auto",
+    search_domains: Sequence[str] = (),
+    strict_routes: bool = False,
+    dhcp: Literal["auto", "anonymous", "never"] = "auto",
     observe: StepObserver = ignore_steps,
     on_state: StateObserver = ignore_states,
 ) -> AsyncIterator[Tunnel]:
@@ -126,7 +130,9 @@ async def open_tunnel(
     certificates (or public keys) with these SHA-256 digests in hexadecimal; ``server_name`` is the name to verify
     when it differs from ``host``. ``connect_to`` connects to another address than the name's. ``mtu``: octets of the
     largest IP packet sent, 576 to 4087. ``timeouts``: seconds for each step. ``reconnect``: "never" ends the tunnel
-    when it is lost.
+    when it is lost. ``search_domains``: where names without a dot are looked for, before what the network tells by
+    DHCP. ``strict_routes``: reach only what the network pushed routes to, once it has. ``dhcp``: whether to ask it at
+    all; "anonymous" gives no host name.
 
     Raises ConfigError for unusable arguments and TunnelError (with ``exit_code`` and ``hint``) when the first
     connect fails: TransportFailed, CertificateRejected, HttpRejected, CallRejected, AuthenticationFailed,
@@ -142,6 +148,8 @@ async def open_tunnel(
         raise ConfigError("no authentication method was named")
     if reconnect not in ("auto", "never"):
         raise ConfigError(f"reconnect={reconnect!r}: it must be 'auto' or 'never'")
+    if dhcp not in ("auto", "anonymous", "never"):
+        raise ConfigError(f"dhcp={dhcp!r}: it must be 'auto', 'anonymous' or 'never'")
     async with run_tunnel(
         TunnelSettings(
             host=host,
@@ -158,6 +166,9 @@ async def open_tunnel(
             mtu=mtu,
             timeouts=timeouts if timeouts is not None else Timeouts(),
             reconnect=reconnect,
+            dhcp=dhcp,
+            strict_routes=strict_routes,
+            search_domains=tuple(_domain(domain) for domain in search_domains),
         ),
         observe=observe,
         on_state=on_state,
@@ -178,6 +189,13 @@ def _method(name: str) -> AuthMethod:
     except ValueError:
         known = ", ".join(method.value for method in AuthMethod)
         raise ConfigError(f"unknown authentication method {name!r}", hint=f"known are {known}") from None
+
+
+def _domain(text: str) -> str:
+    try:
+        return normalise_name(text)
+    except NameNotFound as error:
+        raise ConfigError(f"search_domains: {error}") from None
 
 
 def _digest(text: str) -> bytes:

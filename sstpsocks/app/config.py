@@ -151,6 +151,9 @@ def _tunnel(layers: Layers, has_terminal: bool) -> tuple[TunnelSettings, Passwor
             addresses=layers.seconds("address_timeout", limits.addresses),
         ),
         reconnect=_reconnect(layers),
+        dhcp=_dhcp(layers),
+        strict_routes=layers.switch("strict_routes"),
+        search_domains=_search_domains(layers),
         pcap_file=layers.text("pcap"),
     )
     return settings, password
@@ -158,6 +161,26 @@ def _tunnel(layers: Layers, has_terminal: bool) -> tuple[TunnelSettings, Passwor
 
 def _reconnect(layers: Layers) -> Literal["auto", "never"]:
     return "never" if layers.text("reconnect") == "never" else "auto"
+
+
+def _dhcp(layers: Layers) -> Literal["auto", "anonymous", "never"]:
+    match layers.text("dhcp"):
+        case "anonymous":
+            return "anonymous"
+        case "never":
+            return "never"
+        case _:
+            return "auto"
+
+
+def _search_domains(layers: Layers) -> tuple[str, ...]:
+    setting = layers.find("search_domain")
+    if setting is None or not isinstance(setting.value, tuple):
+        return ()
+    try:
+        return tuple(dict.fromkeys(values.parse_domain(item) for item in setting.value))
+    except ValueError as error:
+        raise setting.error(str(error)) from None
 
 
 def _parse_server(setting: Setting) -> values.Server:

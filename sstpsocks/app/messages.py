@@ -124,7 +124,8 @@ class TerminalDisplay:
 
     def step(self, report: StepReport) -> None:
         """Show the step; the line of a step that is under way is replaced when it is done."""
-        if self._quiet or self._connected:
+        # What the network tells by itself comes at any time; the steps of a reconnect are details.
+        if self._quiet or (self._connected and report.step is not Step.DHCP):
             return
         text = f"{report.step.value:<{_NAME_WIDTH}}  {one_line(report.text)}".rstrip()
         if not report.done:
@@ -194,7 +195,8 @@ class LogDisplay:
 
     def step(self, report: StepReport) -> None:
         """Log a step that is done; that one begins is a detail."""
-        level = logging.INFO if report.done and not self._connected else logging.DEBUG
+        worth_a_line = not self._connected or report.step is Step.DHCP
+        level = logging.INFO if report.done and worth_a_line else logging.DEBUG
         LOGGER.log(level, "%s: %s", report.step.value, one_line(report.text))
 
     def state(self, state: State) -> None:

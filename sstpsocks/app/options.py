@@ -205,6 +205,28 @@ OPTIONS: tuple[Option, ...] = (
         help="what to do when an established tunnel is lost: auto dials again, never exits with 7",
     ),
     Option(
+        name="search-domain",
+        kind=Kind.LIST,
+        group=TUNNEL,
+        metavar="DOMAIN",
+        help="look for names without a dot in DOMAIN first, before the domains that the network tells by DHCP; "
+        "repeatable",
+    ),
+    Option(
+        name="strict-routes",
+        kind=Kind.SWITCH,
+        group=TUNNEL,
+        help="once the network has pushed routes, let nothing through that they do not lead to",
+    ),
+    Option(
+        name="dhcp",
+        group=TUNNEL,
+        metavar="WHEN",
+        choices=("auto", "anonymous", "never"),
+        default="auto",
+        help="ask the network for routes and search domains (DHCPINFORM); anonymous gives no host name",
+    ),
+    Option(
         name="pcap",
         kind=Kind.PATH,
         group=TUNNEL,

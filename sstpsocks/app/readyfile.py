@@ -25,6 +25,10 @@ class Ready:
     """The name servers that the tunnel gave."""
     mtu: int
     """Octets of the largest IP packet in the tunnel."""
+    routes: tuple[str, ...] = ()
+    """Networks that the server pushed routes to."""
+    search: tuple[str, ...] = ()
+    """Domains in which names without a dot are looked for."""
 
     def to_json(self) -> str:
         """Return one JSON object on one line."""
@@ -35,6 +39,11 @@ class Ready:
             "dns": self.dns,
             "mtu": self.mtu,
         }
+        # Known later than the rest, or never.
+        if self.routes:
+            document["routes"] = self.routes
+        if self.search:
+            document["search"] = self.search
         return json.dumps(document) + "\n"
 
 

@@ -14,7 +14,7 @@ from ..proxy.listen import open_listeners
 from ..proxy.socks.server import SocksServer
 from ..tunnel.session import StateObserver, TunnelState, TunnelStatus
 from ..tunnel.settings import CredentialReason, CredentialRequest, TunnelSettings
-from ..tunnel.steps import StepObserver
+from ..tunnel.steps import Step, StepObserver, StepReport
 from .config import Configuration, ListenSettings
 from .credentials import PromptPassword
 from .failures import EXIT_OK
@@ -78,8 +78,8 @@ class _Connect:
         self._configuration = configuration
         self._display = display
         self._engine = engine
-        self._came_up = trio.Event()
-        """Set when the tunnel is up again, for the task that keeps the ready file."""
+        self._changed = trio.Event()
+        """Set when the tunnel is up again or the network told more, for the task that keeps the ready file."""
         path = configuration.output.ready_file
         self._ready_file = ReadyFile(path) if path is not None else None
 
@@ -102,7 +102,7 @@ class _Connect:
             await self._prepare_password()
             settings = self._configuration.tunnel
             async with self._engine.open_tunnel(
-                settings, observe=self._display.step, on_state=self._on_state
+                settings, observe=self._on_step, on_state=self._on_state
             ) as tunnel, trio.open_nursery() as nursery:  # fmt: skip
                 nursery.start_soon(self._engine.serve, tunnel, listen, listeners)
                 await self._announce(tunnel, listeners)
@@ -136,13 +136,18 @@ class _Connect:
             return  # wait_closed() raises the same, and the last line says it
         self._display.state(state)
         if state.up:
-            self._came_up.set()
+            self._changed.set()
+
+    def _on_step(self, report: StepReport) -> None:
+        self._display.step(report)
+        if report.step is Step.DHCP:
+            self._changed.set()
 
     async def _keep_ready_file(self, tunnel: Tunnel, listeners: Listeners, ready_file: ReadyFile) -> None:
-        """Write the file again when a reconnect brought other addresses."""
+        """Write the file again when a reconnect brought other addresses, or DHCP told of routes and domains."""
         while True:
-            await self._came_up.wait()
-            self._came_up = trio.Event()
+            await self._changed.wait()
+            self._changed = trio.Event()
             if tunnel.network.up:
                 ready_file.write(_ready(tunnel, listeners))
 
@@ -159,4 +164,6 @@ def _ready(tunnel: Tunnel, listeners: Listeners) -> Ready:
         addresses=tuple(str(address) for address in info.addresses),
         dns=tuple(str(address) for address in info.dns),
         mtu=info.mtu,
+        routes=tuple(str(network) for network in info.routes),
+        search=info.search,
     )

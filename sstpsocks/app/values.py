@@ -65,6 +65,14 @@ def ascii_host(text: str) -> str:
     return name.lower()
 
 
+def parse_domain(text: str) -> str:
+    """Return a DNS domain in ASCII form, lower case, without the final dot."""
+    domain = ascii_host(text)
+    if ":" in domain or domain.replace(".", "").isdecimal():
+        raise ValueError(f'"{text}" is an address, not a domain')
+    return domain
+
+
 def split_host_port(text: str, *, minimum_port: int = 1) -> tuple[str, int | None]:
     """Split ``host``, ``host:port``, ``[v6]``, ``[v6]:port`` or a bare IPv6 address; the host is not checked."""
     if text.startswith("["):

@@ -109,6 +109,9 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "max-connections": "17",
         "mtu": "1280",
         "reconnect": "never",
+        "search-domain": "corp.example,lab.example",
+        "strict-routes": "true",
+        "dhcp": "anonymous",
         "pcap": str(tmp_path / "x.pcapng"),
         "connect-timeout": "1",
         "tls-timeout": "2",
@@ -124,13 +127,13 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
     assert set(given) | left_out == {option.name for option in OPTIONS}
 
     variables = {name.upper().replace("-", "_"): value for name, value in given.items()}
-    flags = [given["server"], "-vv", "--allow-remote"]
+    flags = [given["server"], "-vv", "--allow-remote", "--strict-routes"]
     lines = []
     for option in OPTIONS:
         if option.name not in given:
             continue
         value = given[option.name]
-        if option.name not in ("server", "verbose", "allow-remote"):
+        if option.name not in ("server", "verbose", "allow-remote", "strict-routes"):
             flags += [option.flag, value]
         bare = option.kind.name in ("INTEGER", "SECONDS", "COUNT", "SWITCH")
         lines.append(f"{option.key} = {value.removesuffix('s')}" if bare else f"{option.key} = '{value}'")
@@ -365,3 +368,27 @@ def test_the_configuration_folder_of_each_platform() -> None:
     assert folder("win32", APPDATA="/C/Users/a/AppData/Roaming") == "/C/Users/a/AppData/Roaming/sstpsocks"
     assert folder("win32") == "None"
     assert folder("linux", home="") == "None"
+
+
+@pytest.mark.parametrize("domain", ["10.0.0.1", "::1", "a b/c", "-x.example", "127.1"])
+def test_a_search_domain_is_a_domain(tmp_path: Path, domain: str) -> None:
+    with pytest.raises(ConfigError, match="--search-domain"):
+        load(tmp_path, "h", "--user", "u", "--search-domain", domain, PASSWORD="x")
+
+
+def test_search_domains_keep_their_order(tmp_path: Path) -> None:
+    flags = ("--search-domain", "B.example.", "--search-domain", "bücher.example b.example,a.example")
+    assert load(tmp_path, "h", "--user", "u", *flags, PASSWORD="x").tunnel.search_domains == (
+        "b.example",
+        "xn--bcher-kva.example",
+        "a.example",
+    )
+
+
+def test_what_is_asked_by_dhcp(tmp_path: Path) -> None:
+    for value in ("auto", "anonymous", "never"):
+        assert load(tmp_path, "h", "--user", "u", "--dhcp", value, PASSWORD="x").tunnel.dhcp == value
+    plain = load(tmp_path, "h", "--user", "u", PASSWORD="x").tunnel
+    assert (plain.dhcp, plain.strict_routes, plain.search_domains) == ("auto", False, ())
+    with pytest.raises(ConfigError, match="is none of"):
+        load(tmp_path, "h", "--user", "u", "--dhcp", "yes", PASSWORD="x")

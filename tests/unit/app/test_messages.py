@@ -89,6 +89,22 @@ def test_a_terminal_sees_the_steps_and_then_what_to_do() -> None:
     assert "\x1b" not in terminal.text
 
 
+def test_what_the_network_tells_by_itself_is_shown_whenever_it_comes() -> None:
+    terminal = Terminal()
+    display = TerminalDisplay(terminal, {"NO_COLOR": "1"})
+    display.ready(READY, None)
+    display.step(StepReport(Step.TCP, done=True, text="a step of a reconnect"))
+    display.step(StepReport(Step.DHCP, done=True, text="routes 172.30.0.0/16"))
+    assert terminal.text.endswith("Ctrl-C ends the tunnel.\n  ✓ DHCP            routes 172.30.0.0/16\n")
+    stream = io.StringIO()
+    log = LogDisplay(stream)
+    set_up_logging(stream, log, 0)
+    log.ready(READY, None)
+    log.step(StepReport(Step.TCP, done=True, text="a step of a reconnect"))
+    log.step(StepReport(Step.DHCP, done=True, text="routes 172.30.0.0/16"))
+    assert [line.split(maxsplit=2)[2] for line in stream.getvalue().splitlines()[1:]] == ["DHCP: routes 172.30.0.0/16"]
+
+
 def test_colours_are_for_terminals_that_want_them() -> None:
     for environ, coloured in (
         ({}, True),

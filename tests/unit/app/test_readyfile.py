@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ def test_the_file_holds_one_json_object(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["ready.json"], "nothing temporary is left"
     file.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_routes_and_search_domains_are_in_it_when_they_are_known() -> None:
+    known = json.loads(replace(READY, routes=("172.30.0.0/16",), search=("lab.test",)).to_json())
+    assert (known.pop("routes"), known.pop("search")) == (["172.30.0.0/16"], ["lab.test"])
+    assert known == json.loads(READY.to_json())
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import cast
 
@@ -42,6 +42,8 @@ class FakeTunnel:
     address: str = "10.0.0.2"
     lost: trio.Event = field(default_factory=trio.Event)
     failure: SstpsocksError | None = None
+    routes: tuple[IPv4Network, ...] = ()
+    search: tuple[str, ...] = ()
 
     @property
     def network(self) -> FakeTunnel:
@@ -56,6 +58,8 @@ class FakeTunnel:
             mtu=1400,
             tls_version="TLSv1.3",
             correlation_id="x",
+            routes=self.routes,
+            search=self.search,
         )
 
     async def wait_closed(self) -> None:
@@ -74,6 +78,7 @@ class World:
         self.refuses: SstpsocksError | None = None
         self.ends_slowly: trio.Event | None = None
         self.on_state: StateObserver | None = None
+        self.observe: StepObserver | None = None
         self.serve_fails: Exception | None = None
         self.screen = io.StringIO()
         source = password if password is not None else FixedPassword("x", "here")
@@ -102,6 +107,7 @@ class World:
     ) -> AsyncIterator[FakeTunnel]:
         self.happened.append("dialled")
         self.on_state = on_state
+        self.observe = observe
         observe(StepReport(Step.TCP, done=True, text="connected"))
         if self.refuses is not None:
             raise self.refuses
@@ -266,6 +272,26 @@ async def test_after_a_reconnect_the_ready_file_has_the_new_address(world: World
         nursery.start_soon(reconnect)
         nursery.start_soon(world.run)
     assert "Tunnel down: gone; dialling again\nTunnel up again: as 10.0.0.99\n" in world.screen.getvalue()
+
+
+async def test_what_dhcp_tells_later_gets_into_the_ready_file(world: World) -> None:
+    async def tell() -> None:
+        before = await world.ready()
+        assert "routes" not in before
+        world.tunnel.routes = (IPv4Network("172.30.0.0/16"),)
+        world.tunnel.search = ("lab.test",)
+        assert world.observe is not None
+        world.observe(StepReport(Step.DHCP, done=True, text="routes 172.30.0.0/16; search lab.test"))
+        with trio.fail_after(5):
+            while "routes" not in (after := await world.ready()):
+                await trio.testing.wait_all_tasks_blocked()
+        assert after == before | {"routes": ["172.30.0.0/16"], "search": ["lab.test"]}
+        signal.raise_signal(signal.SIGINT)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tell)
+        nursery.start_soon(world.run)
+    assert "DHCP            routes 172.30.0.0/16; search lab.test" in world.screen.getvalue()
 
 
 async def test_a_port_that_is_taken_is_told_before_anything_is_dialled_or_asked(
