@@ -17,6 +17,7 @@ as spans of the input, so that no packet becomes an object of its own.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
@@ -47,6 +48,9 @@ _FAST_HEADER = Struct(">HHI")  # version and C bit, length, FF 03 00 21
 _DATA_PACKET = 0x1000
 _IP_FRAME = 0xFF030021
 _IP_OFFSET = 8
+
+# A witness that got no answer is followed by another after so many seconds, while one is wanted.
+WITNESS_INTERVAL = 1.0
 
 # How long close() waits for the peer's LCP Terminate-Ack before it disconnects SSTP all the same. RFC 1661 would wait
 # for six seconds, but the carrier is reliable, and a peer that means to answer does so in one round trip.
@@ -131,6 +135,9 @@ class Link:
         self._was_up = False
         self._farewell_deadline: float | None = None
         self._prefixes: dict[int, bytes] = {}
+        self._witnesses: dict[int, float] = {}
+        self.answered_through = -math.inf
+        """When the latest LCP Echo-Request was sent that the peer has answered: it has seen all we sent before."""
 
     def __repr__(self) -> str:
         return f"<Link {self.phase.value} {self.sstp!r} {self.ppp!r}>"
@@ -251,6 +258,15 @@ class Link:
             self._disconnect(now)
             self._exchange(now)
 
+    def send_witness(self, now: float) -> None:
+        """Send an LCP Echo-Request, unless one is under way: the answer moves answered_through."""
+        if self._witnesses and now - max(self._witnesses.values()) < WITNESS_INTERVAL:
+            return
+        identifier = self.ppp.send_echo_request(now)
+        if identifier is not None:
+            self._witnesses[identifier] = now
+        self._exchange(now)
+
     def retry_authentication(self, credentials: Credentials, now: float) -> None:
         """Answer CredentialsWanted. Raises LocalProtocolError for credentials that were refused before."""
         self.ppp.retry_authentication(credentials, now)
@@ -354,7 +370,11 @@ class Link:
                 if not self._closing and self.error is None:
                     self._fail(self._ended_by_ppp(reason))
                 self._disconnect(now)
-            case ppp_events.EchoReplied() | ppp_events.IpPacketReceived():
+            case ppp_events.EchoReplied(identifier):
+                sent_at = self._witnesses.pop(identifier, None)
+                if sent_at is not None and sent_at > self.answered_through:
+                    self.answered_through = sent_at
+            case ppp_events.IpPacketReceived():
                 # Any packet counted as life already (MS-SSTP 3.2.6); IP of an open link never comes this way.
                 pass
 

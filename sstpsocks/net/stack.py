@@ -39,6 +39,7 @@ from .ip import (
     TruncatedPacket,
     build_packet,
 )
+from .outer import OuterPath
 from .ports import choose_port
 from .receive_run import receive_run
 from .scheduler import OutputScheduler
@@ -63,7 +64,7 @@ class Stack:
     __slots__ = (
         "_dirty", "_echo", "_identification", "_listeners", "_own", "_reassembler", "_replies", "_reply_bytes",
         "_scheduler", "_timers", "_udp", "address", "config", "connections", "counters", "entropy",
-        "isn_secret", "mss", "mtu",
+        "isn_secret", "mss", "mtu", "outer",
     )  # fmt: skip
 
     def __init__(self, address: IPv4Address, *, mtu: int, entropy: Entropy, config: StackConfig | None = None) -> None:
@@ -80,6 +81,8 @@ class Stack:
         self.counters = NetCounters()
         self.isn_secret = entropy.random_bytes(16)
         """RFC 6528 section 3: the secret key of the initial sequence numbers."""
+        self.outer: OuterPath | None = None
+        """The reliable connection below, for which retransmission timers wait; None: there is none."""
         self.connections: dict[bytes, TcpConnection] = {}
         """By octets 12 to 24 of the packets they receive."""
         self._own = address.packed

@@ -25,6 +25,7 @@ import trio
 
 from ..errors import TlsFailed, TransportFailed, TunnelClosed
 from ..link import LinkEvent, LinkPhase
+from ..net.outer import OuterPath
 
 if TYPE_CHECKING:
     from ..link import Link
@@ -53,6 +54,8 @@ class Driver:
         self.link = link
         self.stack: Stack | None = None
         """Set by the owner when the link is up, from on_event."""
+        self.outer = OuterPath()
+        """How the outer connection fares; the owner hands it to the stack."""
         self._transport = transport
         self._engine = engine
         self._on_event = on_event
@@ -171,6 +174,7 @@ class Driver:
             self._drain_events()
             self._notify_flows()
             self._send()
+            self.outer.blocked = bool(self._outgoing)
         finally:
             self._in_turn = False
         if self._wait_scope is not None:
@@ -188,6 +192,7 @@ class Driver:
             self._lost("server closed the connection")
             return
         self.bytes_received += len(ciphertext)
+        self.outer.last_received = self.now()
         try:
             self._engine.feed(ciphertext)
             plaintext = self._engine.read_available()
@@ -202,6 +207,7 @@ class Driver:
     def _take_plaintext(self, plaintext: bytes) -> None:
         now = self.now()
         data, spans = self.link.receive_data(plaintext, now)
+        self.outer.answered_through = self.link.answered_through
         if self.stack is None:
             self._drain_events()  # the link may have come up in the middle of the batch
         # Otherwise events wait: what ended the link comes behind the packets of its batch.
@@ -216,6 +222,9 @@ class Driver:
         self.link.handle_timer(now)
         if self.stack is not None:
             self.stack.handle_timer(now)
+        if self.outer.witness_wanted:
+            self.outer.witness_wanted = False
+            self.link.send_witness(now)
 
     def _lost(self, text: str) -> None:
         self.link.transport_lost(

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from sstpsocks.base.checksum import checksum, pseudo_header_sum
 from sstpsocks.base.timers import TimerQueue
 from sstpsocks.net.counters import NetCounters
+from sstpsocks.net.outer import OuterPath
 from sstpsocks.net.tcp.config import TcpConfig
 from sstpsocks.net.tcp.connection import TcpConnection
 from sstpsocks.net.tcp.host import Flow, TcpFlow
@@ -22,6 +23,7 @@ class TcpTestHost:
         self.config = config or TcpConfig()
         self.address = IPv4Address(address)
         self.mss = mtu - 40
+        self.outer: OuterPath | None = None
         self.isn_secret = self.address.packed * 4
         self.flows: dict[bytes, TcpFlow] = {}
         self.listeners: dict[int, TcpListener] = {}

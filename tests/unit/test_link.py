@@ -249,3 +249,16 @@ def test_a_link_that_is_ending_carries_no_ip() -> None:
     pair.exchange()
     assert isinstance(pair.client.error, TunnelClosed)
     assert not pair.client.carries_ip
+
+
+def test_a_witness_tells_how_far_the_server_has_read() -> None:
+    """The LCP Echo-Reply comes in order behind what the server relays (net/outer.py)."""
+    pair = connected()
+    pair.now += 5
+    pair.client.send_witness(pair.now)
+    sent_at = pair.now
+    pair.client.send_witness(pair.now + 0.1)
+    assert pair.client.answered_through < sent_at
+    pair.now += 1
+    pair.exchange()
+    assert pair.client.answered_through == sent_at

@@ -22,6 +22,7 @@ from ...errors import (
 )
 from ..address import IPAddress
 from ..icmp import IcmpErrorKind
+from ..outer import LOOK_AGAIN
 from . import handshake, recovery, send
 from .host import TcpHost
 from .receive import acknowledge_later, delayed_ack_due, process_text_and_fin, segment_arrives
@@ -218,19 +219,23 @@ class TcpConnection(Tcb):
             acknowledge_later(self, segments, now)
         self._report(now)
 
-    def on_icmp_error(self, kind: IcmpErrorKind, seq: int, now: float, mtu: int = 0) -> None:
-        """An ICMP error quotes a segment of ours that began at ``seq``; ``mtu`` is that of "fragmentation needed"."""
+    def on_icmp_error(self, kind: IcmpErrorKind, seq: int, now: float, mtu: int = 0) -> bool:
+        """An ICMP error quotes a segment of ours that began at ``seq``; ``mtu`` is that of "fragmentation needed".
+
+        False when no such segment is in flight: it is not believed.
+        """
         # RFC 5927 section 4.1: the quoted number must be "within the range of the data already sent but not yet
         # acknowledged".
         una = self.iss if self.state is TcpState.SYN_SENT else self.snd_una
         if self.state is TcpState.CLOSED or (seq - una) & MASK >= (self.snd_max - una) & MASK:
-            return
+            return False
         if kind is IcmpErrorKind.FRAGMENTATION_NEEDED:
             self._lower_mss(mtu - self.builder.HEADERS)
         elif self.state is TcpState.SYN_SENT and kind in _HARD_ERRORS:
             # RFC 5461: later ones are soft: a connection in other states goes on and may time out by itself.
             self.fail(_HARD_ERRORS[kind](f"{self.remote[0]} port {self.remote[1]}: ICMP says {kind.value}"))
         self._report(now)
+        return True
 
     def _lower_mss(self, mss: int) -> None:
         """RFC 1191 section 6.4: send what did not fit again in smaller segments; it is no sign of congestion."""
@@ -276,7 +281,7 @@ class TcpConnection(Tcb):
         elif self.wait_deadline is not None and now >= self.wait_deadline:
             self.close()
         else:
-            if self.rto_deadline is not None and now >= self.rto_deadline:
+            if self.rto_deadline is not None and now >= self.rto_deadline and not self._wait_for_outer(now):
                 if self.state in (TcpState.SYN_SENT, TcpState.SYN_RECEIVED):
                     self.rto_deadline = None
                     self.rtt.back_off()
@@ -292,6 +297,20 @@ class TcpConnection(Tcb):
         self._report(now)
         if self._deadline_told is None:
             self.host.set_deadline(self, None)
+
+    def _wait_for_outer(self, now: float) -> bool:
+        """Put the retransmission timer off while the outer connection makes no progress; see net/outer.py."""
+        outer, deadline = self.host.outer, self.rto_deadline
+        if outer is None or deadline is None:
+            return False
+        if deadline != self.put_off_until:
+            # A timer that was started by itself, not put off: it began one timeout ago.
+            self.put_off_since = deadline - self.rtt.rto
+        if outer.may_retransmit(self.put_off_since, now):
+            return False
+        self.rto_deadline = self.put_off_until = now + LOOK_AGAIN
+        self.host.counters.tcp_timers_put_off += 1
+        return True
 
     # --- Reports to the stack ----------------------------------------------------------------------------------------
 

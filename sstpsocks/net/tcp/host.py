@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from typing import Protocol
 
 from ..counters import NetCounters
+from ..outer import OuterPath
 from .config import TcpConfig
 
 
@@ -68,6 +69,11 @@ class TcpHost(Protocol):
     @property
     def mss(self) -> int:
         """The largest segment over IPv4 without options that fits the link: MTU - 40 (RFC 6691)."""
+        ...
+
+    @property
+    def outer(self) -> OuterPath | None:
+        """The reliable connection below, for which retransmission timers wait; None where there is none."""
         ...
 
     @property

@@ -94,6 +94,8 @@ class Tcb:
         "persist_deadline",
         "predictable",
         "probes",
+        "put_off_since",
+        "put_off_until",
         "rcv_adv",
         "rcv_capacity",
         "rcv_joined",
@@ -281,6 +283,10 @@ class Tcb:
         # Deadlines, None when not running
         self.connect_deadline: float | None = None
         """When an unfinished handshake is given up."""
+        self.put_off_since = 0.0
+        """When the retransmission timer was started that now waits for the outer connection."""
+        self.put_off_until: float | None = None
+        """The value of rto_deadline when it was last put off for that."""
         self.rto_deadline: float | None = None
         """Retransmission timer."""
         self.persist_deadline: float | None = None
