@@ -225,6 +225,7 @@ class ServerConnection:
     def _up(self, driver: Driver, event: LinkUp) -> None:
         self.link_up = event
         driver.stack = Stack(event.local, mtu=self.mtu, entropy=self._entropy)
+        driver.stack.outer = driver.outer
         dns = ", ".join(map(str, event.dns)) or "none"
         self._done(f"{event.local}, DNS {dns}, MTU {self.mtu}")
         self.settled.set()
