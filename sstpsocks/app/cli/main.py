@@ -15,9 +15,12 @@ from .parser import DEMO, demo_parser, parse_connect, split_command
 if TYPE_CHECKING:
     from ..messages import Display
 
+_STANDARD_ERROR = 2
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code. Prints at most one line about a failure, never a traceback."""
+    _fill_standard_streams()
     command, arguments, explicit = split_command(sys.argv[1:] if argv is None else argv)
     runner = _Runner()
     try:
@@ -105,6 +108,24 @@ class _Runner:
         self._display = display = choose_display(sys.stderr, log_format, verbosity, os.environ)
         set_up_logging(sys.stderr, display, verbosity)
         return display
+
+
+def _fill_standard_streams() -> None:
+    """Open what the caller closed of standard input, output and error, as nothing (``sstpsocks 2>&-``).
+
+    Otherwise the next socket or file would get the free descriptor, and with it what is meant for the terminal.
+    """
+    try:
+        # The lowest free descriptor is taken each time.
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+            pass
+        os.close(descriptor)
+        if sys.stdout is None:
+            sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+        if sys.stderr is None:
+            sys.stderr = os.fdopen(_STANDARD_ERROR, "w", encoding="utf-8", closefd=False)
+    except OSError:
+        return  # no device that swallows everything: the program goes on without
 
 
 def _flush() -> None:

@@ -138,6 +138,26 @@ def test_a_closed_standard_error_changes_nothing_but_the_words() -> None:
     assert (result.returncode, result.stdout) == (2, b"")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="closes descriptors in the child")
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_descriptors_that_the_caller_closed_are_filled(closed: tuple[int, ...], tmp_path: Path) -> None:
+    def close() -> None:
+        for descriptor in closed:
+            os.close(descriptor)
+
+    seen = tmp_path / "seen"
+    script = (
+        "import os, sys\n"
+        "from sstpsocks.app.cli import main as cli\n"
+        "code = cli.main(['connect', 'h', '--nonsense'])\n"
+        "names = [stream and stream.fileno() for stream in (sys.stdout, sys.stderr)]\n"
+        f"file = open({str(seen)!r}, 'w')\n"
+        "file.write(f'{code} {names} {file.fileno() > 2}')\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, preexec_fn=close)
+    assert seen.read_text() == "2 [1, 2] True"
+
+
 def test_the_command_may_be_left_out() -> None:
     assert split_command(["connect", "h", "-v"]) == ("connect", ["h", "-v"], True)
     assert split_command(["h", "-v"]) == ("connect", ["h", "-v"], False)
