@@ -76,9 +76,9 @@ async def connect_transport(settings: TunnelSettings, observe: StepObserver) -> 
     except trio.TooSlowError:
         waited = f"{settings.timeouts.connect:g} s"
         if step is Step.RESOLVE:
-            message = f"could not reach server {settings.server}: no answer about the name {host} within {waited}"
+            message = f"could not reach {_place(settings)}: no answer about the name {host} within {waited}"
             raise TransportFailed(message, hint="check your network connection and its name server") from None
-        message = f"could not reach server {settings.server}: TCP port {port} did not answer within {waited}"
+        message = f"could not reach {_place(settings)}: TCP port {port} did not answer within {waited}"
         raise TransportFailed(message, hint=_CONNECT_FAILURES[errno.ETIMEDOUT][1]) from None
     set_socket_options(sock)
     stream = trio.SocketStream(sock)
@@ -184,9 +184,9 @@ async def _resolve(settings: TunnelSettings, host: str, port: int) -> list[_Targ
         if error.errno == socket.EAI_AGAIN:
             reason = f"the name {host} could not be looked up ({error.strerror})"
             hint = "check your network connection and its name server"
-        raise TransportFailed(f"could not reach server {settings.server}: {reason}", hint=hint) from error
+        raise TransportFailed(f"could not reach {_place(settings)}: {reason}", hint=hint) from error
     except (UnicodeError, OSError) as error:
-        message = f"could not reach server {settings.server}: {host!r} is not a usable host name"
+        message = f"could not reach {_place(settings)}: {host!r} is not a usable host name"
         raise TransportFailed(message, hint="check the spelling") from error
     targets = [_Target(family, sockaddr) for family, _type, _protocol, _name, sockaddr in found]
     # RFC 8305 section 4: the first family of the system's order leads, then they alternate.
@@ -253,9 +253,15 @@ def _connect_failure(settings: TunnelSettings, port: int, failures: Sequence[OSE
     else:
         cause = failures[0] if failures else OSError("no address")
         text, hint = f"cannot be reached: {cause.strerror or cause}", "check your network connection"
-    error = TransportFailed(f"could not reach server {settings.server}: TCP port {port} {text}", hint=hint)
+    error = TransportFailed(f"could not reach {_place(settings)}: TCP port {port} {text}", hint=hint)
     error.__cause__ = cause
     return error
+
+
+def _place(settings: TunnelSettings) -> str:
+    """Return the server, and the address that stands in for its own where one was given."""
+    instead = f" at {settings.connect_to[0]}" if settings.connect_to is not None else ""
+    return f"server {settings.server}{instead}"
 
 
 def _closed_before_answer(server: str) -> TunnelError:

@@ -177,6 +177,16 @@ async def test_a_refused_port_is_named() -> None:
     assert error.exit_code == 3
 
 
+async def test_a_refusal_names_the_address_that_stands_in_for_the_servers() -> None:
+    async with listening() as (port, listener):
+        await listener.aclose()
+        with pytest.raises(TransportFailed) as caught:
+            await connect_transport(settings_for(connect_to=("127.0.0.1", port)), ignore_steps)
+    assert str(caught.value) == (
+        f"could not reach server {NAME}:443 at 127.0.0.1: TCP port {port} refused the connection"
+    )
+
+
 async def test_the_next_address_is_tried_when_one_refuses() -> None:
     async with listening() as (port, _):
         trio.socket.set_custom_hostname_resolver(Resolver(["127.0.0.2", "127.0.0.1"]))
