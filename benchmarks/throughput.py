@@ -23,8 +23,11 @@ from tests.interop.client import Client
 
 SIZE = 256 * 1024 * 1024
 TCP_IP_HEADERS = 40
-# Of /proc, which only Linux has; elsewhere this is read but not run.
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK") if sys.platform == "linux" else 100
+# Of the times in /proc.
+if sys.platform == "linux":
+    TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+else:
+    TICKS_PER_SECOND = 100  # there is no /proc to read; the type checker comes here all the same
 
 
 def cpu_seconds(pid: int) -> float:
