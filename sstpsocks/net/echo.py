@@ -1,14 +1,21 @@
-"""An echo request of ours and its reply (ping; RFC 792, RFC 1122 section 3.2.2.6)."""
+"""Echo requests of ours and their replies (ping; RFC 1122 section 3.2.2.6, RFC 4443 section 4)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address
 
-from ..errors import ConnectTimedOut, SstpsocksError
+from ..base.entropy import random_below
+from ..errors import ConnectTimedOut, SstpsocksError, TooManyConnections
+from . import icmp, icmp6
+from .address import IPAddress, require_reachable, require_source
 from .flow import FlowHost
-from .icmp import IcmpErrorKind, IcmpType, echo
+from .icmp import IcmpErrorKind, IcmpType
+from .icmp6 import Icmp6Type
 from .ip import PROTOCOL_ICMP
+from .ip6 import PROTOCOL_ICMP6
+
+_MAX_ECHOES = 4096
+"""Echo requests of ours that wait at once, a sixteenth of the identifiers."""
 
 
 class IcmpEcho:
@@ -16,16 +23,24 @@ class IcmpEcho:
 
     __slots__ = (
         "__weakref__", "_host", "_payload", "_pending", "address", "error", "finished", "identifier", "notify",
-        "replied", "round_trip", "sent_at", "sequence",
+        "replied", "round_trip", "sent_at", "sequence", "source",
     )  # fmt: skip
 
     def __init__(
-        self, host: FlowHost, address: IPv4Address, identifier: int, sequence: int, payload: bytes, now: float
+        self,
+        host: FlowHost,
+        address: IPAddress,
+        source: IPAddress,
+        identifier: int,
+        sequence: int,
+        payload: bytes,
+        now: float,
     ) -> None:
         self._host = host
         self._payload = payload
         self._pending = True
         self.address = address
+        self.source = source
         self.identifier = identifier
         self.sequence = sequence
         self.replied = False
@@ -69,8 +84,15 @@ class IcmpEcho:
         self._pending = False
         self.sent_at = now
         self._host.counters.icmp_out_msgs += 1
-        request = echo(IcmpType.ECHO_REQUEST, self.identifier, self.sequence, self._payload)
-        return self._host.build_datagrams(self.address.packed, PROTOCOL_ICMP, request.to_bytes())
+        source, destination = self.source.packed, self.address.packed
+        protocol = PROTOCOL_ICMP
+        if self.address.version == 4:
+            request = icmp.echo(IcmpType.ECHO_REQUEST, self.identifier, self.sequence, self._payload).to_bytes()
+        else:
+            protocol = PROTOCOL_ICMP6
+            message = icmp6.echo(Icmp6Type.ECHO_REQUEST, self.identifier, self.sequence, self._payload)
+            request = message.to_bytes(source, destination)
+        return self._host.build_datagrams(source, destination, protocol, request)
 
     def receive_reply(self, sequence: int, payload: bytes, now: float) -> bool:
         """Take an echo reply with our identifier from our address; False when it answers something else."""
@@ -102,3 +124,55 @@ class IcmpEcho:
     def _finish(self) -> None:
         self.close()
         self._host.mark_dirty(self)
+
+
+class EchoRequests:
+    """The echo requests of one stack, of both IP versions."""
+
+    __slots__ = ("_host", "_waiting")
+
+    def __init__(self, host: FlowHost) -> None:
+        self._host = host
+        self._waiting: dict[tuple[bytes, int], IcmpEcho] = {}
+        """By packed remote address and identifier."""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def send(self, address: IPAddress, payload: bytes, now: float) -> IcmpEcho:
+        """Send an echo request with a random identifier.
+
+        Raises DeniedByRule for an address of no host, NetworkUnreachable without an address of ours to send from,
+        TooManyConnections when too many requests wait.
+        """
+        require_reachable(address, self._host.local_addresses)
+        source = require_source(address, self._host.source_for(address))
+        if len(self._waiting) >= _MAX_ECHOES:
+            raise TooManyConnections(f"{_MAX_ECHOES} echo requests wait for replies")
+        identifier = random_below(self._host.entropy, 65536)
+        while (address.packed, identifier) in self._waiting:
+            identifier = (identifier + 1) & 0xFFFF
+        request = IcmpEcho(self._host, address, source, identifier, 1, payload, now)
+        self._waiting[address.packed, identifier] = request
+        return request
+
+    def receive_reply(self, source: bytes, identifier: int, sequence: int, payload: bytes, now: float) -> bool:
+        """Take a reply from a packed address; False when it answers nothing that waits."""
+        request = self._waiting.get((source, identifier))
+        return request is not None and request.receive_reply(sequence, payload, now)
+
+    def receive_error(self, destination: bytes, transport: bytes, kind: IcmpErrorKind) -> bool:
+        """Take an ICMP error that quotes a request to a packed address; False when none waits."""
+        identifier = int.from_bytes(transport[4:6], "big")
+        sequence = int.from_bytes(transport[6:8], "big")
+        request = self._waiting.get((destination, identifier))
+        return request is not None and request.on_icmp_error(kind, sequence)
+
+    def remove(self, request: IcmpEcho) -> None:
+        """Forget a request that has ended."""
+        self._waiting.pop((request.address.packed, request.identifier), None)
+
+    def abort_all(self, error: SstpsocksError) -> None:
+        """End every request."""
+        for request in list(self._waiting.values()):
+            request.fail(error)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..base.entropy import Entropy
+from .address import IPAddress
 from .config import StackConfig
 from .counters import NetCounters
 
@@ -56,6 +57,15 @@ class FlowHost(Protocol):
         """Where random numbers come from."""
         ...
 
+    @property
+    def local_addresses(self) -> tuple[IPAddress, ...]:
+        """Our addresses, the IPv4 address first."""
+        ...
+
+    def source_for(self, destination: IPAddress, /) -> IPAddress | None:
+        """Return which of our addresses a packet to ``destination`` leaves from, None when none will do."""
+        ...
+
     def mark_dirty(self, flow: Notifying, /) -> None:
         """Have take_dirty() return the flow: it has something new for the program."""
         ...
@@ -72,6 +82,8 @@ class FlowHost(Protocol):
         """Take a flow that has ended out of the demultiplexer."""
         ...
 
-    def build_datagrams(self, destination: bytes, protocol: int, payload: bytes, /) -> list[bytes]:
-        """Return a packet from us to a packed address, or its fragments when it is larger than the MTU."""
+    def build_datagrams(self, source: bytes, destination: bytes, protocol: int, payload: bytes, /) -> list[bytes]:
+        """Return a packet between two packed addresses of one family, or its fragments when it is larger than the MTU
+        of its path.
+        """
         ...

@@ -141,9 +141,9 @@ class Quote:
     """The start of a packet of ours as an ICMP error gives it back."""
 
     source: bytes
-    """Packed address, 4 octets."""
+    """Packed address, ours."""
     destination: bytes
-    """Packed address, 4 octets."""
+    """Packed address."""
     protocol: int
     total_length: int
     """Of the packet that was sent, in octets; routers along the way may have changed it."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import Protocol
 
-from ..base.entropy import random_below
-from ..errors import RemoteProtocolError, SstpsocksError, TooManyConnections
-from .address import require_reachable
-from .echo import IcmpEcho
+from ..errors import RemoteProtocolError
+from .echo import EchoRequests
 from .flow import FlowHost
 from .icmp import (
     ERROR_TYPES,
@@ -28,8 +26,6 @@ from .token_bucket import TokenBucket
 CODE_PROTOCOL_UNREACHABLE = 2
 CODE_PORT_UNREACHABLE = 3
 CODE_REASSEMBLY_TIME_EXCEEDED = 1
-_MAX_ECHOES = 4096
-"""Echo requests of ours that wait at once, a sixteenth of the identifiers."""
 
 
 class IcmpHost(FlowHost, Protocol):
@@ -40,10 +36,10 @@ class IcmpHost(FlowHost, Protocol):
         ...
 
     def receive_tcp_error(self, kind: IcmpErrorKind, quote: Quote, mtu: int, now: float, /) -> bool:
-        """Hand on an ICMP error about a TCP segment; False when there is no such connection."""
+        """Hand on an ICMP error about a TCP segment; False when no connection has it in flight."""
         ...
 
-    def receive_udp_error(self, kind: IcmpErrorKind, quote: Quote, /) -> bool:
+    def receive_udp_error(self, kind: IcmpErrorKind, quote: Quote, mtu: int, now: float, /) -> bool:
         """Hand on an ICMP error about a UDP datagram; False when there is no such endpoint."""
         ...
 
@@ -51,42 +47,17 @@ class IcmpHost(FlowHost, Protocol):
 class IcmpLayer:
     """ICMP of one stack."""
 
-    __slots__ = ("_address", "_echoes", "_error_bucket", "_host", "_reply_bucket")
+    __slots__ = ("_echoes", "_error_bucket", "_host", "_own", "_reply_bucket")
 
-    def __init__(self, host: IcmpHost, address: IPv4Address) -> None:
+    def __init__(self, host: IcmpHost, address: IPv4Address, echoes: EchoRequests) -> None:
         self._host = host
-        self._address = address
-        self._echoes: dict[tuple[bytes, int], IcmpEcho] = {}
-        """By packed remote address and identifier."""
+        self._own = address.packed
+        self._echoes = echoes
         self._error_bucket = TokenBucket(host.config.icmp_errors_per_second)
         self._reply_bucket = TokenBucket(host.config.icmp_replies_per_second)
 
     def __repr__(self) -> str:
         return f"<IcmpLayer {len(self._echoes)} echoes waiting>"
-
-    def send_echo(self, address: IPv4Address, payload: bytes, now: float) -> IcmpEcho:
-        """Send an echo request with a random identifier.
-
-        Raises DeniedByRule for an address of no host, TooManyConnections when too many requests wait.
-        """
-        require_reachable(address, self._address)
-        if len(self._echoes) >= _MAX_ECHOES:
-            raise TooManyConnections(f"{_MAX_ECHOES} echo requests wait for replies")
-        identifier = random_below(self._host.entropy, 65536)
-        while (address.packed, identifier) in self._echoes:
-            identifier = (identifier + 1) & 0xFFFF
-        request = IcmpEcho(self._host, address, identifier, 1, payload, now)
-        self._echoes[address.packed, identifier] = request
-        return request
-
-    def remove(self, request: IcmpEcho) -> None:
-        """Forget a request that has ended."""
-        self._echoes.pop((request.address.packed, request.identifier), None)
-
-    def abort_all(self, error: SstpsocksError) -> None:
-        """End every request."""
-        for request in list(self._echoes.values()):
-            request.fail(error)
 
     def receive(self, header: Ipv4Header, data: bytes, start: int, end: int, now: float) -> None:
         """Take one message."""
@@ -98,8 +69,8 @@ class IcmpLayer:
                 case IcmpType.ECHO_REQUEST:
                     self._answer(header, message, now)
                 case IcmpType.ECHO_REPLY:
-                    request = self._echoes.get((header.source, message.rest >> 16))
-                    if request is None or not request.receive_reply(message.rest & 0xFFFF, message.body, now):
+                    identifier, sequence = message.rest >> 16, message.rest & 0xFFFF
+                    if not self._echoes.receive_reply(header.source, identifier, sequence, message.body, now):
                         counters.icmp_in_unmatched += 1
                 case _:
                     kind = error_kind(message)
@@ -124,7 +95,9 @@ class IcmpLayer:
         head = header.to_bytes()
         quote = head + data[start : min(end, start + QUOTE_LIMIT - len(head))]
         message = IcmpMessage(kind, code, 0, quote)
-        if self._host.send_reply(self._host.build_datagrams(header.source, PROTOCOL_ICMP, message.to_bytes())):
+        if self._host.send_reply(
+            self._host.build_datagrams(self._own, header.source, PROTOCOL_ICMP, message.to_bytes())
+        ):
             counters.icmp_out_msgs += 1
 
     def _answer(self, header: Ipv4Header, request: IcmpMessage, now: float) -> None:
@@ -135,22 +108,19 @@ class IcmpLayer:
         # RFC 1122 section 3.2.2.6: "Data received in an ICMP Echo Request MUST be entirely included in the resulting
         # Echo Reply."
         reply = echo(IcmpType.ECHO_REPLY, request.rest >> 16, request.rest & 0xFFFF, request.body)
-        if self._host.send_reply(self._host.build_datagrams(header.source, PROTOCOL_ICMP, reply.to_bytes())):
+        if self._host.send_reply(self._host.build_datagrams(self._own, header.source, PROTOCOL_ICMP, reply.to_bytes())):
             counters.icmp_out_msgs += 1
 
     def _receive_error(self, kind: IcmpErrorKind, message: IcmpMessage, now: float) -> bool:
         """Hand an error to the flow whose packet it quotes; False when there is none."""
         quote = parse_quote(message.body)
-        if quote.source != self._address.packed:
+        if quote.source != self._own:
             return False
         if quote.protocol == PROTOCOL_TCP:
             mtu = next_hop_mtu(message, quote) if kind is IcmpErrorKind.FRAGMENTATION_NEEDED else 0
             return self._host.receive_tcp_error(kind, quote, mtu, now)
         if quote.protocol == PROTOCOL_UDP:
-            return self._host.receive_udp_error(kind, quote)
+            return self._host.receive_udp_error(kind, quote, 0, now)
         if quote.protocol != PROTOCOL_ICMP or quote.transport[0] != IcmpType.ECHO_REQUEST:
             return False
-        identifier = int.from_bytes(quote.transport[4:6], "big")
-        sequence = int.from_bytes(quote.transport[6:8], "big")
-        request = self._echoes.get((quote.destination, identifier))
-        return request is not None and request.on_icmp_error(kind, sequence)
+        return self._echoes.receive_error(quote.destination, quote.transport, kind)

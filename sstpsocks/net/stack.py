@@ -1,29 +1,31 @@
-"""The TCP/IP stack of one tunnel: one IPv4 address, everything above it demultiplexed.
+"""The TCP/IP stack of one tunnel: an IPv4 address, any number of IPv6 addresses, everything above demultiplexed.
 
 Theory of operation. Packets come in as batches. receive_run() takes the TCP segments that header prediction covers;
-the rest goes through _receive_slow(), which is the whole of RFC 1122 for a host with one interface. Nothing is sent
-from there: flows note that they have output, and packets_to_send() has them build it when the link can take it. What
-answers a packet without belonging to a flow (echo replies, ICMP errors, resets) waits in one short queue that drops
-when it is full, so that nobody can make us hold memory by asking.
+the rest goes through _receive_slow(), which is the whole of RFC 1122 for a host with one interface, or for IPv6 through
+ip6_layer.py. What lies above knows no difference but the length of packed addresses. Nothing is sent from there: flows
+note that they have output, and packets_to_send() has them build it when the link can take it. What answers a packet
+without belonging to a flow (echo replies, ICMP errors, resets) waits in one short queue that drops when it is full, so
+that nobody can make us hold memory by asking.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from ipaddress import IPv4Address
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address
 
 from ..base.checksum import checksum, pseudo_header_sum
 from ..base.entropy import Entropy
 from ..base.timers import TimerQueue
-from ..errors import LocalProtocolError, RemoteProtocolError, SstpsocksError, TooManyConnections
-from .address import LIMITED_BROADCAST, is_unicast, require_reachable
+from ..errors import ConnectionLost, LocalProtocolError, RemoteProtocolError, SstpsocksError, TooManyConnections
+from .address import LIMITED_BROADCAST, IPAddress, is_unicast, require_reachable, require_source
 from .config import StackConfig
 from .counters import NetCounters
-from .echo import IcmpEcho
+from .echo import EchoRequests, IcmpEcho
 from .flow import Flow, Notifying
 from .fragment import Reassembler, fragment_packet, reassemble_ipv4
 from .icmp import IcmpErrorKind, IcmpType, Quote
+from .icmp6 import Icmp6Message
 from .icmp_layer import (
     CODE_PORT_UNREACHABLE,
     CODE_PROTOCOL_UNREACHABLE,
@@ -39,10 +41,14 @@ from .ip import (
     TruncatedPacket,
     build_packet,
 )
+from .ip6 import MIN_MTU as MIN_IPV6_MTU
+from .ip6_layer import Ipv6Layer
 from .outer import OuterPath
+from .path_mtu import PathMtus
 from .ports import choose_port
 from .receive_run import receive_run
 from .scheduler import OutputScheduler
+from .source_address import OwnAddress
 from .tcp.connection import TcpConnection
 from .tcp.host import TcpFlow
 from .tcp.listener import TcpListener
@@ -59,23 +65,33 @@ _BROADCAST = LIMITED_BROADCAST.packed
 
 
 class Stack:
-    """A host with one IPv4 address on a link that carries whole packets. All methods are cheap; none blocks."""
+    """A host on a link that carries whole packets: with one IPv4 address, and IPv6 addresses that come and go.
+
+    All methods are cheap; none blocks.
+    """
 
     __slots__ = (
-        "_dirty", "_echo", "_identification", "_listeners", "_own", "_reassembler", "_replies", "_reply_bytes",
-        "_scheduler", "_timers", "_udp", "address", "config", "connections", "counters", "entropy",
-        "isn_secret", "mss", "mtu", "outer",
+        "_dirty", "_echoes", "_icmp", "_identification", "_ip6", "_listeners", "_own", "_path_mtus", "_reassembler",
+        "_replies", "_reply_bytes", "_scheduler", "_timers", "_udp", "address", "config", "connections", "counters",
+        "entropy", "ipv6_mtu", "isn_secret", "local_addresses", "mss", "mtu", "on_router_advertisement", "outer",
     )  # fmt: skip
 
     def __init__(self, address: IPv4Address, *, mtu: int, entropy: Entropy, config: StackConfig | None = None) -> None:
         if mtu < MIN_MTU:
             raise LocalProtocolError(f"an MTU of {mtu} octets, IPv4 needs {MIN_MTU}", layer="ip")
         self.address = address
-        """Our address in the tunnel."""
+        """Our IPv4 address in the tunnel."""
+        self.local_addresses: tuple[IPAddress, ...] = (address,)
+        """All our addresses, the IPv4 address first."""
         self.mtu = mtu
         """The largest packet we send, in octets; larger ones are taken."""
         self.mss = mtu - HEADER_SIZE - _TCP_HEADER_SIZE
-        """The largest TCP segment without options that fits (RFC 6691)."""
+        """The largest TCP segment without options that fits a packet of IPv4 (RFC 6691); of IPv6 it is 20 less."""
+        self.ipv6_mtu = mtu
+        """As mtu, for IPv6: a Router Advertisement may tell a smaller one, not below 1280 (RFC 4861 section 4.6.4)."""
+        self.on_router_advertisement: Callable[[bytes, IPv6Address, int, float], None] | None = None
+        """Called with each Router Advertisement whose checksum is right: the ICMPv6 message from its type on, the
+        source address, the hop limit and the time. It judges the rest and may raise RemoteProtocolError."""
         self.entropy = entropy
         self.config = config if config is not None else StackConfig()
         self.counters = NetCounters()
@@ -84,12 +100,15 @@ class Stack:
         self.outer: OuterPath | None = None
         """The reliable connection below, for which retransmission timers wait; None: there is none."""
         self.connections: dict[bytes, TcpConnection] = {}
-        """By octets 12 to 24 of the packets they receive."""
+        """By addresses and ports as they lie in the packets they receive: 12 octets of IPv4, 36 of IPv6."""
         self._own = address.packed
         self._listeners: dict[int, TcpListener] = {}
-        self._udp = UdpLayer(self, address)
-        self._echo = IcmpLayer(self, address)
+        self._udp = UdpLayer(self)
+        self._echoes = EchoRequests(self)
+        self._icmp = IcmpLayer(self, address, self._echoes)
         self._reassembler = Reassembler(self.config, self.counters)
+        self._ip6 = Ipv6Layer(self, self._reassembler, self._echoes)
+        self._path_mtus = PathMtus()
         self._timers: TimerQueue[Flow] = TimerQueue()
         self._scheduler = OutputScheduler(mtu)
         self._dirty: dict[Notifying, None] = {}
@@ -98,7 +117,37 @@ class Stack:
         self._identification = int.from_bytes(entropy.random_bytes(2), "big")
 
     def __repr__(self) -> str:
-        return f"<Stack {self.address}, {len(self.connections)} connections, {self._udp!r}, {self._scheduler!r}>"
+        addresses = ", ".join(map(str, self.local_addresses))
+        return f"<Stack {addresses}, {len(self.connections)} connections, {self._udp!r}, {self._scheduler!r}>"
+
+    # Addresses
+
+    def add_address(
+        self, address: IPv6Address, prefix_length: int, *, deprecated: bool = False, temporary: bool = False
+    ) -> None:
+        """Take an IPv6 address, or change what is known about it (source_address.py says what it means).
+
+        Raises LocalProtocolError when no host can have it, or when the link is too small for IPv6.
+        """
+        if self.mtu < MIN_IPV6_MTU:
+            raise LocalProtocolError(f"an MTU of {self.mtu} octets, IPv6 needs {MIN_IPV6_MTU}", layer="ip")
+        self._ip6.add_address(OwnAddress(address, prefix_length, deprecated, temporary))
+        self.local_addresses = (self.address, *self._ip6.addresses)
+
+    def remove_address(self, address: IPv6Address, now: float = 0.0) -> None:
+        """Give an IPv6 address up; its flows end with ConnectionLost and send nothing more from it."""
+        if not self._ip6.remove_address(address):
+            return
+        self.local_addresses = (self.address, *self._ip6.addresses)
+        error = ConnectionLost(f"our address {address} in the tunnel has expired")
+        for connection in [one for one in self.connections.values() if one.local[0] == address]:
+            connection.abort(now, error)
+            connection.replies.clear()
+        self._udp.address_lost(address, error)
+
+    def source_for(self, destination: IPAddress) -> IPAddress | None:
+        """Return which of our addresses a packet to ``destination`` leaves from, None when none will do."""
+        return self.address if isinstance(destination, IPv4Address) else self._ip6.source_for(destination)
 
     # Packets in
 
@@ -146,19 +195,20 @@ class Stack:
 
     def poll_at(self) -> float | None:
         """Return when handle_timer() is wanted next."""
-        flows = self._timers.next_deadline()
-        fragments = self._reassembler.poll_at()
-        if flows is None or fragments is None:
-            return fragments if flows is None else flows
-        return min(flows, fragments)
+        deadlines = (self._timers.next_deadline(), self._reassembler.poll_at(), self._path_mtus.poll_at())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due; harmless when nothing is."""
         for flow in self._timers.pop_due(now):
             flow.handle_timer(now)
+        self._path_mtus.handle_timer(now)
         for packet in self._reassembler.handle_timer(now):
+            if packet[0] >> 4 == 6:
+                self._ip6.reassembly_timed_out(packet, now)
+                continue
             header = Ipv4Header.parse(packet, 0, len(packet))
-            self._echo.send_error(
+            self._icmp.send_error(
                 IcmpType.TIME_EXCEEDED,
                 CODE_REASSEMBLY_TIME_EXCEEDED,
                 header,
@@ -170,28 +220,32 @@ class Stack:
 
     # What programs open
 
-    def connect_tcp(self, address: IPv4Address, port: int, now: float) -> TcpConnection:
+    def connect_tcp(self, address: IPAddress, port: int, now: float) -> TcpConnection:
         """Open a connection from a random port; it is SYN-SENT on return, and dirty when that changes.
 
-        Raises DeniedByRule for an address of no host, LocalProtocolError for a port that is none, TooManyConnections
-        at the bound.
+        Raises DeniedByRule for an address of no host, NetworkUnreachable without an address of ours to reach it from,
+        LocalProtocolError for a port that is none, TooManyConnections at the bound.
         """
-        require_reachable(address, self.address)
+        require_reachable(address, self.local_addresses)
+        local = require_source(address, self.source_for(address))
         if not 0 < port < 65536:
             raise LocalProtocolError(f"{port} is no TCP port", layer="tcp")
         if len(self.connections) >= self.config.max_connections:
             raise TooManyConnections(f"{len(self.connections)} connections in the tunnel already")
-        head = address.packed + self._own + port.to_bytes(2, "big")
+        head = address.packed + local.packed + port.to_bytes(2, "big")
         local_port = choose_port(
             self.entropy,
             lambda candidate: candidate in self._listeners or head + candidate.to_bytes(2, "big") in self.connections,
         )
-        connection = TcpConnection(self, (self.address, local_port), (address, port))
+        connection = TcpConnection(self, (local, local_port), (address, port))
         connection.open_active(now)
         return connection
 
     def listen_tcp(self, port: int, *, backlog: int = 128) -> TcpListener:
-        """Accept connections on a port, 0 for a random one. Raises LocalProtocolError when it is in use."""
+        """Accept connections on a port of all our addresses, 0 for a random one.
+
+        Raises LocalProtocolError when it is in use.
+        """
         if not 0 <= port < 65536:
             raise LocalProtocolError(f"{port} is no TCP port", layer="tcp")
         if port == 0:
@@ -204,25 +258,42 @@ class Stack:
 
     def open_udp(
         self,
-        address: IPv4Address | None = None,
+        address: IPAddress | None = None,
         port: int | None = None,
         *,
         local_port: int | None = None,
+        local_address: IPAddress | None = None,
         allow_broadcast: bool = False,
+        allow_multicast: bool = False,
     ) -> UdpEndpoint:
         """Open a UDP port, connected to one peer when address and port are given; a random port unless one is given.
 
-        With ``allow_broadcast`` one that is not connected sends to 255.255.255.255 and hears what is sent there.
-        Raises DeniedByRule, LocalProtocolError or TooManyConnections as connect_tcp() does.
+        ``local_address`` is one of ours, a link-local one for instance; without it a connected endpoint has the one
+        that suits its peer, any other has all. With ``allow_broadcast`` one that is not connected sends to
+        255.255.255.255 and hears what is sent there. With ``allow_multicast`` it may send to groups of IPv6; connected
+        to one it hears whoever answers. Raises DeniedByRule, NetworkUnreachable, LocalProtocolError or
+        TooManyConnections as connect_tcp() does.
         """
         if (address is None) != (port is None):
             raise LocalProtocolError("a UDP peer is an address and a port", layer="udp")
         remote = None if address is None or port is None else (address, port)
-        return self._udp.open(remote, local_port, allow_broadcast=allow_broadcast and remote is None)
+        return self._udp.open(
+            remote,
+            local_port,
+            local_address=local_address,
+            allow_broadcast=allow_broadcast and remote is None,
+            allow_multicast=allow_multicast,
+        )
 
-    def send_echo(self, address: IPv4Address, payload: bytes, now: float) -> IcmpEcho:
-        """Ping: send one echo request. Raises DeniedByRule or TooManyConnections."""
-        return self._echo.send_echo(address, payload, now)
+    def send_echo(self, address: IPAddress, payload: bytes, now: float) -> IcmpEcho:
+        """Ping: send one echo request. Raises DeniedByRule, NetworkUnreachable or TooManyConnections."""
+        return self._echoes.send(address, payload, now)
+
+    def send_icmp6(
+        self, source: IPv6Address, destination: IPv6Address, kind: int, code: int, body: bytes, hop_limit: int = 255
+    ) -> None:
+        """Send an ICMPv6 message; ``body`` is what follows its checksum. Router Solicitations go this way."""
+        self._ip6.icmp.send(source, destination, Icmp6Message(kind, code, body), hop_limit)
 
     def abort_all(self, error: SstpsocksError, now: float) -> None:
         """End every flow with this error, without sending anything: the tunnel is gone."""
@@ -231,10 +302,11 @@ class Stack:
         for listener in list(self._listeners.values()):
             listener.close(now)
         self._udp.abort_all(error)
-        self._echo.abort_all(error)
+        self._echoes.abort_all(error)
         self.connections.clear()
         self._listeners.clear()
         self._reassembler.clear()
+        self._path_mtus.clear()
         self._scheduler.clear()
         self._timers.clear()
         self._replies.clear()
@@ -255,9 +327,10 @@ class Stack:
         self._timers.set(flow, deadline)
 
     def register(self, flow: TcpFlow) -> None:
-        """Deliver segments with ``flow.key`` to the connection, which is opening."""
+        """Deliver segments with ``flow.key`` to the connection, which is opening, and tell it what its path takes."""
         if isinstance(flow, TcpConnection):
             self.connections[flow.key] = flow
+            flow.path_mss = self._path_mtu(flow.remote[0].packed) - flow.builder.HEADERS
 
     def forget(self, flow: Flow) -> None:
         """Deliver nothing more to a flow. What it marked for output is still sent: it may be the last RST."""
@@ -268,15 +341,21 @@ class Stack:
         elif isinstance(flow, UdpEndpoint):
             self._udp.remove(flow)
         elif isinstance(flow, IcmpEcho):
-            self._echo.remove(flow)
+            self._echoes.remove(flow)
 
-    def build_datagrams(self, destination: bytes, protocol: int, payload: bytes) -> list[bytes]:
-        """Return a packet to a packed address, or its fragments when it is larger than the MTU."""
-        self._identification = (self._identification + 1) & 0xFFFF
-        packet = build_packet(self._own, destination, protocol, payload, identification=self._identification)
-        if len(packet) <= self.mtu:
-            return [packet]
-        fragments = fragment_packet(packet, self.mtu)
+    def build_datagrams(self, source: bytes, destination: bytes, protocol: int, payload: bytes) -> list[bytes]:
+        """Return a packet between two packed addresses, or its fragments when it is larger than the MTU.
+
+        That is the path's with IPv6, whose routers do not fragment, and the link's with IPv4, whose routers do.
+        """
+        if len(source) == 16:
+            fragments = self._ip6.build(source, destination, protocol, payload, self._path_mtu(destination))
+        else:
+            self._identification = (self._identification + 1) & 0xFFFF
+            packet = build_packet(source, destination, protocol, payload, identification=self._identification)
+            fragments = fragment_packet(packet, self.mtu)
+        if len(fragments) == 1:
+            return fragments
         self.counters.ip_out_frag_oks += 1
         self.counters.ip_out_frag_creates += len(fragments)
         return fragments
@@ -292,22 +371,40 @@ class Stack:
         return True
 
     def receive_tcp_error(self, kind: IcmpErrorKind, quote: Quote, mtu: int, now: float) -> bool:
-        """Hand on an ICMP error about a TCP segment; False when there is no such connection."""
+        """Hand on an ICMP error about a TCP segment; False when no connection has it in flight."""
         ports = quote.transport[2:4] + quote.transport[:2]
         connection = self.connections.get(quote.destination + quote.source + ports)
         if connection is None:
             return False
-        connection.on_icmp_error(kind, int.from_bytes(quote.transport[4:8], "big"), now, mtu)
+        if not connection.on_icmp_error(kind, int.from_bytes(quote.transport[4:8], "big"), now, mtu):
+            return False
+        if mtu:
+            self._path_mtus.lower(quote.destination, max(mtu, connection.default_mss + connection.builder.HEADERS), now)
         return True
 
-    def receive_udp_error(self, kind: IcmpErrorKind, quote: Quote) -> bool:
+    def receive_udp_error(self, kind: IcmpErrorKind, quote: Quote, mtu: int, now: float) -> bool:
         """Hand on an ICMP error about a UDP datagram; False when there is no such endpoint."""
-        return self._udp.receive_icmp_error(kind, quote)
+        if not self._udp.receive_icmp_error(kind, quote):
+            return False
+        if mtu:
+            self._path_mtus.lower(quote.destination, mtu, now)
+        return True
+
+    def receive_router_advertisement(self, message: bytes, source: IPv6Address, hop_limit: int, now: float) -> None:
+        """Hand a Router Advertisement to whoever configures addresses."""
+        if self.on_router_advertisement is not None:
+            self.on_router_advertisement(message, source, hop_limit, now)
+
+    def _path_mtu(self, destination: bytes) -> int:
+        return self._path_mtus.get(destination, self.mtu if len(destination) == 4 else self.ipv6_mtu)
 
     # The slow path
 
     def _receive_slow(self, data: bytes, start: int, end: int, now: float) -> None:
         """Take one packet that header prediction did not cover."""
+        if end > start and data[start] >> 4 == 6:
+            self._ip6.receive(data, start, end, now)
+            return
         counters = self.counters
         try:
             header = Ipv4Header.parse(data, start, end)
@@ -348,29 +445,36 @@ class Stack:
         counters = self.counters
         counters.ip_in_delivers += 1
         if header.protocol == PROTOCOL_TCP:
-            self._receive_tcp(header, data, start, end, now)
+            self.receive_tcp(header.source, header.destination, data, start, end, now)
         elif header.protocol == PROTOCOL_UDP:
-            if not self._udp.receive(header, data, start, end):
-                self._echo.send_error(
+            if not self.receive_udp(header.source, header.destination, data, start, end):
+                self._icmp.send_error(
                     IcmpType.DESTINATION_UNREACHABLE, CODE_PORT_UNREACHABLE, header, data, start, end, now
                 )
         elif header.protocol == PROTOCOL_ICMP:
-            self._echo.receive(header, data, start, end, now)
+            self._icmp.receive(header, data, start, end, now)
         else:
             counters.ip_in_delivers -= 1
             counters.ip_in_unknown_protos += 1
-            self._echo.send_error(
+            self._icmp.send_error(
                 IcmpType.DESTINATION_UNREACHABLE, CODE_PROTOCOL_UNREACHABLE, header, data, start, end, now
             )
 
-    def _receive_tcp(self, header: Ipv4Header, data: bytes, start: int, end: int, now: float) -> None:
+    # What both IP versions carry
+
+    def receive_udp(self, source: bytes, destination: bytes, data: bytes, start: int, end: int) -> bool:
+        """Take a UDP datagram between two packed addresses; False when there is no endpoint for it."""
+        return self._udp.receive(source, destination, data, start, end)
+
+    def receive_tcp(self, source: bytes, destination: bytes, data: bytes, start: int, end: int, now: float) -> None:
+        """Take a TCP segment between two packed addresses."""
         counters = self.counters
         counters.tcp_in_segs += 1
-        initial = pseudo_header_sum(header.source, header.destination, PROTOCOL_TCP, end - start)
+        initial = pseudo_header_sum(source, destination, PROTOCOL_TCP, end - start)
         if end - start < _TCP_HEADER_SIZE or checksum(data, start, end, initial):
             counters.tcp_in_errs += 1
             return
-        connection = self.connections.get(header.source + header.destination + data[start : start + 4])
+        connection = self.connections.get(source + destination + data[start : start + 4])
         if connection is not None:
             connection.receive_segment(data, start, end, now)
             return
@@ -379,11 +483,11 @@ class Stack:
             if len(self.connections) >= self.config.max_connections:
                 counters.ip_in_discards += 1
                 return
-            reply = listener.receive_segment(data, start, end, header.source, header.destination, now)
+            reply = listener.receive_segment(data, start, end, source, destination, now)
             if reply is not None:
                 self.send_reply([reply])
             return
-        reset = build_reset(data, start, end, header.source, header.destination)
+        reset = build_reset(data, start, end, source, destination)
         if reset is not None and self.send_reply([reset]):
             counters.tcp_out_rsts += 1
 

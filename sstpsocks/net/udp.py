@@ -1,25 +1,25 @@
-"""UDP (RFC 768, RFC 1122 section 4.1)."""
+"""UDP (RFC 768, RFC 1122 section 4.1, RFC 8200 section 8.1)."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from ..base.checksum import checksum, pseudo_header_sum
 from ..errors import DialError, LocalProtocolError, RemoteProtocolError, SstpsocksError
-from .address import LIMITED_BROADCAST, require_reachable
+from .address import LIMITED_BROADCAST, IPAddress, is_ipv6_group, require_reachable, require_source
 from .flow import FlowHost
 from .icmp import IcmpErrorKind
 from .ip import PROTOCOL_UDP
 
 HEADER_SIZE = 8
 MAX_PAYLOAD = 65535 - 20 - HEADER_SIZE
+"""What fits a packet of IPv4; IPv6 would take 20 octets more."""
 _URGENT_BYTES = 4096
 """An endpoint with no more than this to send (a DNS query, a game's update) passes bulk."""
 
-Endpoint = tuple[IPv4Address, int]
+Endpoint = tuple[IPAddress, int]
 """An address and a port."""
 
 
@@ -48,6 +48,9 @@ class UdpDatagram:
             initial = pseudo_header_sum(source, destination, PROTOCOL_UDP, length)
             if checksum(data, start, start + length, initial):
                 raise RemoteProtocolError("UDP datagram with a wrong checksum", layer="udp")
+        elif len(source) == 16:
+            # RFC 8200 section 8.1: "IPv6 receivers must discard UDP packets containing a zero checksum".
+            raise RemoteProtocolError("UDP datagram over IPv6 without a checksum", layer="udp")
         return cls(
             int.from_bytes(data[start : start + 2], "big"),
             int.from_bytes(data[start + 2 : start + 4], "big"),
@@ -70,21 +73,31 @@ class UdpEndpoint:
     """A UDP port of ours, connected to one peer or open to all."""
 
     __slots__ = (
-        "__weakref__", "_host", "_incoming", "_incoming_bytes", "_outgoing", "_outgoing_bytes", "_own", "_sent_any",
-        "allow_broadcast", "closed", "dropped", "error", "local", "notify", "remote",
+        "__weakref__", "_host", "_incoming", "_incoming_bytes", "_outgoing", "_outgoing_bytes", "_sent_any",
+        "allow_broadcast", "allow_multicast", "any_address", "closed", "dropped", "error", "local", "notify", "remote",
     )  # fmt: skip
 
     def __init__(
-        self, host: FlowHost, local: Endpoint, remote: Endpoint | None, *, allow_broadcast: bool = False
+        self,
+        host: FlowHost,
+        local: Endpoint,
+        remote: Endpoint | None,
+        *,
+        any_address: bool = False,
+        allow_broadcast: bool = False,
+        allow_multicast: bool = False,
     ) -> None:
         self._host = host
-        self._own = local[0].packed
         self.local = local
         """Our address and port in the tunnel."""
+        self.any_address = any_address
+        """Whether it has the port on all our addresses, ``local`` naming but the first."""
         self.remote = remote
         """The only peer, None when it is not connected."""
         self.allow_broadcast = allow_broadcast
         """Whether it sends to, and receives for, 255.255.255.255."""
+        self.allow_multicast = allow_multicast
+        """Whether it sends to multicast groups of IPv6; answers come from the members' own addresses."""
         self.error: SstpsocksError | None = None
         """Of a connected endpoint: what ICMP last said, or why the tunnel ended. The reader may clear it."""
         self.closed = False
@@ -114,9 +127,16 @@ class UdpEndpoint:
         return self._queue(payload, self.remote)
 
     def send_to(self, payload: bytes, remote: Endpoint) -> bool:
-        """Queue one datagram to an address and port, as send() does; raises DeniedByRule for an address of no host."""
-        if not (self.allow_broadcast and remote[0] == LIMITED_BROADCAST):
-            require_reachable(remote[0], self.local[0])
+        """Queue one datagram to an address and port, as send() does.
+
+        Raises DeniedByRule for an address of no host, NetworkUnreachable when we have no address for it.
+        """
+        address = remote[0]
+        if not (
+            (self.allow_broadcast and address == LIMITED_BROADCAST) or (self.allow_multicast and is_ipv6_group(address))
+        ):
+            require_reachable(address, self._host.local_addresses)
+        require_source(address, self._source_for(address))
         return self._queue(payload, remote)
 
     def receive(self) -> bytes | None:
@@ -158,10 +178,13 @@ class UdpEndpoint:
         while self._outgoing and left > 0:
             payload, (address, port) = self._outgoing.popleft()
             self._outgoing_bytes -= len(payload) + HEADER_SIZE
-            datagram = UdpDatagram(self.local[1], port, payload)
-            built = self._host.build_datagrams(
-                address.packed, PROTOCOL_UDP, datagram.to_bytes(self._own, address.packed)
-            )
+            own = self._source_for(address)
+            if own is None:
+                # We had an address for it when the datagram was queued.
+                self._host.counters.ip_out_discards += 1
+                continue
+            datagram = UdpDatagram(self.local[1], port, payload).to_bytes(own.packed, address.packed)
+            built = self._host.build_datagrams(own.packed, address.packed, PROTOCOL_UDP, datagram)
             self._host.counters.udp_out_datagrams += 1
             left -= sum(map(len, built))
             packets += built
@@ -185,9 +208,12 @@ class UdpEndpoint:
         """Take an ICMP error about a datagram to our peer; False when nothing was ever sent there.
 
         RFC 1122 section 4.1.3.3: "UDP MUST pass to the application layer all ICMP error messages that it receives from
-        the IP layer". "Fragmentation needed" cannot be about us, we allow fragmentation.
+        the IP layer". "Fragmentation needed" cannot be about IPv4, where we allow fragmentation; a "packet too big" of
+        IPv6 is the IP layer's business, which makes smaller fragments from then on.
         """
-        if self.remote is None or not self._sent_any or kind is IcmpErrorKind.FRAGMENTATION_NEEDED:
+        if kind is IcmpErrorKind.FRAGMENTATION_NEEDED:
+            return self._sent_any and (self.any_address or self.local[0].version == 6)
+        if self.remote is None or not self._sent_any:
             return False
         error: DialError = kind.to_error(f"{self.remote[0]} port {self.remote[1]} (UDP)")
         self.error = error
@@ -204,6 +230,11 @@ class UdpEndpoint:
 
     def handle_timer(self, now: float) -> None:
         """Nothing: UDP has no timers."""
+
+    def _source_for(self, address: IPAddress) -> IPAddress | None:
+        if self.local[0].version == address.version:
+            return self.local[0]
+        return self._host.source_for(address) if self.any_address else None
 
     def _queue(self, payload: bytes, remote: Endpoint) -> bool:
         if self.closed:

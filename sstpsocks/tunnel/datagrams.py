@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import trio
@@ -89,7 +88,7 @@ class UdpAcceptor:
         self._lot = trio.lowlevel.ParkingLot()
         endpoint.notify = self._wake
 
-    async def receive_from(self) -> tuple[bytes, tuple[IPv4Address, int]]:
+    async def receive_from(self) -> tuple[bytes, SocketAddress]:
         """Return the next payload and where it came from. Raises trio.ClosedResourceError when the stack has ended."""
         await trio.lowlevel.checkpoint()
         while True:
@@ -100,7 +99,7 @@ class UdpAcceptor:
                 raise trio.ClosedResourceError
             await self._lot.park()
 
-    async def send_to(self, payload: bytes, remote: tuple[IPv4Address, int]) -> None:
+    async def send_to(self, payload: bytes, remote: SocketAddress) -> None:
         """Send one datagram."""
         await trio.lowlevel.checkpoint()
         if self._endpoint.closed:

@@ -22,18 +22,18 @@ OURS = IPv4Address("10.9.0.2")
 def test_addresses_of_no_host(address: str) -> None:
     assert not is_unicast(IPv4Address(address).packed)
     with pytest.raises(DeniedByRule, match=address):
-        require_reachable(IPv4Address(address), OURS)
+        require_reachable(IPv4Address(address), [OURS])
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "10.0.0.1", "126.1.1.1", "128.0.0.1", "169.254.1.1", "223.255.255.1"])
 def test_addresses_of_hosts(address: str) -> None:
     assert is_unicast(IPv4Address(address).packed)
-    require_reachable(IPv4Address(address), OURS)
+    require_reachable(IPv4Address(address), [OURS])
 
 
 def test_our_own_address_cannot_be_reached_through_the_tunnel() -> None:
     with pytest.raises(DeniedByRule, match="our own"):
-        require_reachable(OURS, OURS)
+        require_reachable(OURS, [OURS])
 
 
 def test_ports_are_spread_over_the_whole_range_and_never_one_in_use() -> None:

@@ -109,7 +109,7 @@ def broken(packet: bytes, index: int) -> bytes:
     ("packet", "counter"),
     [
         (broken(ping(), 8), "ip_in_hdr_errors"),
-        (b"\x60" + bytes(60), "ip_in_hdr_errors"),
+        (b"\x50" + bytes(60), "ip_in_hdr_errors"),
         (b"", "ip_in_truncated_pkts"),
         (ping()[:-1], "ip_in_truncated_pkts"),
         (broken(ping(), 29), "icmp_in_errors"),

@@ -163,7 +163,7 @@ def test_an_icmp_error_with_another_sequence_number_or_port_changes_nothing() ->
         stack.receive_packet(icmp_packet(3, 1, bytes(4), quote), 0.1)
     assert connection.error is None
     assert connection.state is TcpState.SYN_SENT
-    assert stack.counters.icmp_in_unmatched == 2
+    assert stack.counters.icmp_in_unmatched == 3
 
 
 def test_icmp_errors_do_not_end_an_established_connection() -> None:
