@@ -14,6 +14,7 @@ from typing import Any
 
 READY_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
+TOLD_TIMEOUT = 12.0  # three questions, three seconds apart, and some
 
 
 class Client:
@@ -45,6 +46,16 @@ class Client:
             assert time.monotonic() < deadline, f"not ready within {timeout} s:\n{self.log}"
             time.sleep(0.02)
         self.ready = json.loads(self.ready_file.read_text())
+
+    def wait_told(self, key: str, timeout: float = TOLD_TIMEOUT) -> list[str]:
+        """Wait until the ready file has a key that comes later than the rest, and return its value."""
+        deadline = time.monotonic() + timeout
+        while key not in self.ready:
+            assert time.monotonic() < deadline, f"no {key} within {timeout} s:\n{self.log}"
+            time.sleep(0.02)
+            self.ready = json.loads(self.ready_file.read_text())
+        value: list[str] = self.ready[key]
+        return value
 
     def wait_exit(self, timeout: float) -> int:
         """Wait for the end of the program and return its exit code."""

@@ -41,6 +41,12 @@ class Server:
     prohibited: str
     blackhole: str
     unknown_name: str
+    single_label: str
+    """URL with a name of one label, which is found in a domain that DHCP tells."""
+    route: str
+    """A network to which DHCP pushes a route."""
+    no_route: str
+    """host:port to which it pushes none."""
     stop: str
     """Shell command that stops the server at once."""
     start: str
@@ -83,6 +89,9 @@ def server() -> Server:
         prohibited=get("PROHIBITED"),
         blackhole=get("BLACKHOLE"),
         unknown_name=get("UNKNOWN_NAME"),
+        single_label=get("SINGLE_LABEL"),
+        route=get("ROUTE"),
+        no_route=get("NO_ROUTE"),
         stop=get("STOP"),
         start=get("START"),
         recovery=float(get("RECOVERY", "3")),
