@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import cast
 
 import dns.asyncquery
@@ -33,7 +33,7 @@ from ..errors import (
     SstpsocksError,
     TunnelDown,
 )
-from ..tunnel.network import IPAddress, Network
+from ..tunnel.network import IPAddress, Network, is_global_ipv6
 from .backend import TunnelBackend
 from .cache import ExpiringCache
 from .names import MAX_NAME, is_localhost, normalise_name
@@ -44,7 +44,8 @@ MAX_NEGATIVE_TTL = 3600  # seconds; RFC 2308 section 5 calls one to three hours 
 MAX_ALIASES = 8  # servers follow CNAMEs themselves; this bounds what we follow for those that do not
 RESEND_AFTER = (1.0, 2.0)  # seconds between sending the same question to the same server
 SILENT_SERVER_LAST = 60.0  # seconds that a server which said nothing is asked only after the others
-ADDRESS_GRACE = 1.0  # seconds; with addresses of one family in hand the other gets no more than this
+RESOLUTION_DELAY = 0.05  # seconds; RFC 8305 section 3: with IPv4 addresses in hand IPv6 ones get no more than this
+FALLBACK_GRACE = 1.0  # seconds; with IPv6 addresses in hand those to fall back on get no more than this
 DNS_PORT = 53
 
 A = dns.rdatatype.A
@@ -157,9 +158,7 @@ class Resolver:
 
     async def _resolve_exactly(self, name: str, deadline: float) -> list[IPAddress]:
         """Return the addresses of just this name."""
-        has_ipv6 = any(
-            isinstance(address, IPv6Address) and not address.is_link_local for address in self._network.local_addresses
-        )
+        has_ipv6 = any(map(is_global_ipv6, self._network.local_addresses))
         outcomes: _Outcomes = {}
         with trio.move_on_at(deadline):
             if has_ipv6:
@@ -189,7 +188,8 @@ class Resolver:
             return
         outcomes[kind] = records
         if records.addresses and scope is not None:
-            scope.deadline = min(scope.deadline, trio.current_time() + ADDRESS_GRACE)
+            grace = RESOLUTION_DELAY if kind is A else FALLBACK_GRACE
+            scope.deadline = min(scope.deadline, trio.current_time() + grace)
 
     def _judge(self, name: str, outcomes: _Outcomes, *, has_ipv6: bool) -> list[IPAddress]:
         wanted = (A, AAAA) if has_ipv6 else (A,)

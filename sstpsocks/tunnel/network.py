@@ -14,6 +14,11 @@ SocketAddress = tuple[IPAddress, int]
 """An address and a port."""
 
 
+def is_global_ipv6(address: IPAddress) -> bool:
+    """Whether it is an IPv6 address that reaches beyond the link: what makes a tunnel one with IPv6."""
+    return isinstance(address, IPv6Address) and not address.is_link_local
+
+
 class TunnelStream(trio.abc.HalfCloseableStream):
     """A TCP connection inside the tunnel.
 

@@ -148,8 +148,7 @@ def test_name_servers_and_domains_expire() -> None:
     host.handle_timer(60.0)
     assert list(host.servers) == [DNS], "the second advertisement prolonged it"
     host.handle_timer(110.0)
-    assert not host.servers
-    assert not host.domains
+    assert [*host.servers, *host.domains] == []
     assert host.poll_at() is None
 
 
