@@ -23,7 +23,7 @@ from ...errors import (
 from ..address import IPAddress
 from ..icmp import IcmpErrorKind
 from ..outer import LOOK_AGAIN
-from . import handshake, recovery, send
+from . import handshake, recovery, sack_recovery, send, tlp
 from .host import TcpHost
 from .receive import acknowledge_later, delayed_ack_due, process_text_and_fin, segment_arrives
 from .resets import reset
@@ -35,6 +35,7 @@ _CAN_SEND = frozenset({TcpState.SYN_SENT, TcpState.SYN_RECEIVED, TcpState.ESTABL
 _PREDICTABLE = frozenset({TcpState.ESTABLISHED, TcpState.FIN_WAIT_2})
 """States in which data and acknowledgements change no state."""
 _NO_RESET_NEEDED = frozenset({TcpState.CLOSED, TcpState.LISTEN, TcpState.SYN_SENT, TcpState.TIME_WAIT})
+_BOTH_CLOSED = frozenset({TcpState.CLOSING, TcpState.LAST_ACK})
 _HARD_ERRORS = {
     IcmpErrorKind.PORT_UNREACHABLE: ConnectionRefused,
     IcmpErrorKind.PROTOCOL_UNREACHABLE: ConnectionRefused,
@@ -169,7 +170,9 @@ class TcpConnection(Tcb):
         if self.state is TcpState.CLOSED:
             return
         error = error or ConnectionLost("connection aborted")
-        if self.state in _NO_RESET_NEEDED:
+        # In CLOSING and LAST-ACK "delete the TCB": there is nothing to reset when all was sent and all was read.
+        all_said = self.state in _BOTH_CLOSED and self.flight_size > len(self.send_queue) and not self.readable
+        if all_said or self.state in _NO_RESET_NEEDED:
             self.fail(error)
         else:
             reset(self, error)
@@ -247,7 +250,9 @@ class TcpConnection(Tcb):
             return
         self.snd_mss = mss
         self.congestion.set_mss(mss)
-        if self.established:
+        if self.scoreboard is not None:
+            sack_recovery.send_everything_again(self, self.scoreboard)
+        elif self.established:
             self.timed_end = None
             self.snd_nxt = self.snd_una
             self.rto_deadline = None
@@ -281,6 +286,11 @@ class TcpConnection(Tcb):
         elif self.wait_deadline is not None and now >= self.wait_deadline:
             self.close()
         else:
+            if self.rack_deadline is not None and now >= self.rack_deadline:
+                sack_recovery.reordering_timeout(self, now)
+            # Before the retransmission timer: a probe that is due at the same time comes in its place.
+            if self.tlp_deadline is not None and now >= self.tlp_deadline:
+                tlp.probe_timer_expired(self, now)
             if self.rto_deadline is not None and now >= self.rto_deadline and not self._wait_for_outer(now):
                 if self.state in (TcpState.SYN_SENT, TcpState.SYN_RECEIVED):
                     self.rto_deadline = None
@@ -330,6 +340,8 @@ class TcpConnection(Tcb):
             and not self.dupacks
             and not self.detached
             and self.snd_wnd > 0
+            and not self.rto_recovery
+            and (self.scoreboard is None or not self.scoreboard.sacked)
         )
         if self.room_wanted and self.send_room() * _ROOM_WORTH_TELLING >= self._send_capacity():
             self.room_wanted = False

@@ -46,8 +46,13 @@ def segment_arrives(tcb: Tcb, segment: Segment, now: float) -> None:
         second_check_rst(tcb, segment, now)
         return
     # Third, security: not used.
+    if segment.flags & SYN and tcb.state is TcpState.SYN_RECEIVED and tcb.listener is not None:
+        # Fourth: "If the connection was initiated with a passive OPEN, then return this connection to the LISTEN
+        # state and return."
+        tcb.fail(ConnectionLost("the peer began anew"))
+        return
     if segment.flags & SYN:
-        # Fourth. RFC 5961 section 4.2: "If the SYN bit is set, irrespective of the sequence number, TCP MUST send an
+        # RFC 5961 section 4.2: "If the SYN bit is set, irrespective of the sequence number, TCP MUST send an
         # ACK (also referred to as challenge ACK) to the remote peer".
         challenge_ack(tcb, now)
         return
