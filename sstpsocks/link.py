@@ -11,8 +11,9 @@ The link is the only place that knows both SSTP and PPP. It carries each machine
 * PPP ended or failed -> SSTP disconnects; SSTP ended -> PPP's lower layer is down.
 
 Everything but IP packets takes the road through the two machines. IP packets of an open link are recognised in
-receive_data() itself, from the fixed eight bytes ``10 00 LL LL FF 03 00 21`` in the common case, and are returned
-as spans of the input, so that no packet becomes an object of its own.
+receive_data() itself, from the fixed eight bytes ``10 00 LL LL FF 03 00 21`` (``00 57`` for IPv6) in the common case,
+and are returned as spans of the input, so that no packet becomes an object of its own. The versions are mixed in them:
+a packet's first octet tells its version, and by it frame_packets() chooses the header too.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from .errors import (
 )
 from .ppp import events as ppp_events
 from .ppp.auth import AuthMethod, Credentials
-from .ppp.packet import PROTOCOL_IP, parse_frame
+from .ppp.packet import PROTOCOL_IP, PROTOCOL_IPV6, parse_frame
 from .ppp.peer import PppPeer
 from .sstp import events as sstp_events
 from .sstp.client import SstpClient
@@ -44,10 +45,20 @@ from .sstp.events import EndReason
 from .sstp.packet import HEADER_SIZE, MAX_PACKET, VERSION
 from .sstp.server import SstpServer
 
-_FAST_HEADER = Struct(">HHI")  # version and C bit, length, FF 03 00 21
+_FAST_HEADER = Struct(">HHI")  # version and C bit, length, FF 03 00 21 or FF 03 00 57
 _DATA_PACKET = 0x1000
 _IP_FRAME = 0xFF030021
+_IPV6_FRAME = 0xFF030057
+_OPEN_FRAMES = {
+    (False, False): frozenset[int](),
+    (True, False): frozenset({_IP_FRAME}),
+    (False, True): frozenset({_IPV6_FRAME}),
+    (True, True): frozenset({_IP_FRAME, _IPV6_FRAME}),
+}
+"""How frames begin that may pass, by whether IPCP and IPV6CP are open."""
 _IP_OFFSET = 8
+_IPV6_FIRST_OCTET = 0x60
+"""The least first octet of an IPv6 packet; those of IPv4 are below."""
 
 # A witness that got no answer is followed by another after so many seconds, while one is wanted.
 WITNESS_INTERVAL = 1.0
@@ -135,6 +146,7 @@ class Link:
         self._was_up = False
         self._farewell_deadline: float | None = None
         self._prefixes: dict[int, bytes] = {}
+        self._ipv6_prefixes: dict[int, bytes] = {}
         self._witnesses: dict[int, float] = {}
         self.answered_through = -math.inf
         """When the latest LCP Echo-Request was sent that the peer has answered: it has seen all we sent before."""
@@ -179,12 +191,12 @@ class Link:
         """Walk the SSTP packets in ``data``; return the position of the first incomplete one."""
         position = 0
         size = len(data)
-        open_for_ip = self.sstp.passes_data and self.ppp.ipv4_open
+        open_frames = self._open_frames()
         unpack = _FAST_HEADER.unpack_from
         while size - position >= HEADER_SIZE:
-            if open_for_ip and size - position >= _IP_OFFSET:
+            if size - position >= _IP_OFFSET:
                 kind, length, frame_header = unpack(data, position)
-                if kind == _DATA_PACKET and frame_header == _IP_FRAME and _IP_OFFSET < length <= MAX_PACKET:
+                if kind == _DATA_PACKET and frame_header in open_frames and _IP_OFFSET < length <= MAX_PACKET:
                     end = position + length
                     if end > size:
                         break
@@ -197,37 +209,56 @@ class Link:
             end = position + (length if well_formed else HEADER_SIZE)
             if end > size:
                 break
-            if not (open_for_ip and self._take_compressed_ip(data, position, end, spans)):
+            if not self._take_compressed_ip(data, position, end, spans):
                 self.sstp.receive_packet(data[position:end], now)
                 self._exchange(now)
                 if self.phase is LinkPhase.CLOSED:
                     return size
-                open_for_ip = self.sstp.passes_data and self.ppp.ipv4_open
+                open_frames = self._open_frames()
             position = end
         return position
 
+    def _open_frames(self) -> frozenset[int]:
+        """Return how frames begin that may pass now."""
+        if not self.sstp.passes_data:
+            return _OPEN_FRAMES[False, False]
+        return _OPEN_FRAMES[self.ppp.ipv4_open, self.ppp.ipv6_open]
+
     def _take_compressed_ip(self, data: bytes, position: int, end: int, spans: list[tuple[int, int]]) -> bool:
-        """Take an IP frame with a compressed header (RFC 1661 6.5, 6.6); return whether it was one."""
+        """Take an IP frame with a compressed header (RFC 1661 6.5, 6.6); return whether it was one that may pass."""
+        if not self.sstp.passes_data:
+            return False
         if data[position] != VERSION or data[position + 1] & 1 or end - position <= HEADER_SIZE:
             return False
         try:
             protocol, offset = parse_frame(data[position + HEADER_SIZE : end])
         except RemoteProtocolError:
             return False  # PPP drops and counts it
-        if protocol != PROTOCOL_IP:
+        if not (self.ppp.ipv4_open if protocol == PROTOCOL_IP else protocol == PROTOCOL_IPV6 and self.ppp.ipv6_open):
             return False
         spans.append((position + HEADER_SIZE + offset, end))
         return True
 
     def frame_packets(self, packets: list[bytes]) -> bytes:
-        """Wrap IP packets into SSTP data packets; only while ``carries_ip``."""
-        prefixes = self._prefixes
+        """Wrap IP packets of either version into SSTP data packets; only while ``carries_ip``.
+
+        IPv6 packets are left out while IPV6CP is not open: RFC 5072 section 2, "Before any IPv6 packets may be
+        communicated, [...] the IPv6 Control Protocol MUST reach the Opened state".
+        """
+        prefixes, ipv6_prefixes = self._prefixes, self._ipv6_prefixes
         pieces: list[bytes] = []
         for packet in packets:
             size = len(packet)
-            prefix = prefixes.get(size)
-            if prefix is None:
-                prefix = prefixes[size] = _FAST_HEADER.pack(_DATA_PACKET, size + _IP_OFFSET, _IP_FRAME)
+            if packet[0] < _IPV6_FIRST_OCTET:
+                prefix = prefixes.get(size)
+                if prefix is None:
+                    prefix = prefixes[size] = _FAST_HEADER.pack(_DATA_PACKET, size + _IP_OFFSET, _IP_FRAME)
+            elif not self.ppp.ipv6_open:
+                continue
+            else:
+                prefix = ipv6_prefixes.get(size)
+                if prefix is None:
+                    prefix = ipv6_prefixes[size] = _FAST_HEADER.pack(_DATA_PACKET, size + _IP_OFFSET, _IPV6_FRAME)
             pieces.append(prefix)
             pieces.append(packet)
         return b"".join(pieces)

@@ -22,6 +22,13 @@ from tests.helpers.link_pair import CLIENT_ADDRESS, SERVER_ADDRESS, LinkPair, ma
 
 IP_PACKET = bytes.fromhex("4500001c00000000401166cd0a0000020a0000010035003500080000")
 
+IPV6_PACKET = bytes.fromhex("6000000000003b40") + bytes(15) + b"\1" + bytes(15) + b"\2"
+
+
+def open_ipv6(pair: LinkPair, *, opened: bool) -> None:
+    """As IPV6CP would, in whatever state it really is."""
+    pair.client.ppp.ipv6_open = pair.server.ppp.ipv6_open = opened
+
 
 def connected() -> LinkPair:
     pair = LinkPair(make_client(), make_server())
@@ -63,6 +70,36 @@ def test_packets_survive_any_fragmentation_of_the_stream(cuts: list[int]) -> Non
         pair.deliver(pair.client, stream[position : position + size])
         position += size
     assert pair.packets[pair.client] == packets
+
+
+def test_carries_both_ip_versions_in_order_once_ipv6cp_is_open() -> None:
+    pair = connected()
+    packets = [IP_PACKET, IPV6_PACKET, IPV6_PACKET + bytes(900), IP_PACKET * 2, IPV6_PACKET]
+    open_ipv6(pair, opened=True)
+    for sender, receiver in ((pair.client, pair.server), (pair.server, pair.client)):
+        stream = sender.frame_packets(packets)
+        assert stream.count(b"\xff\x03\x00\x57\x60") == 3
+        pair.deliver(receiver, stream)
+        assert pair.packets[receiver] == packets
+
+
+def test_ipv6_does_not_pass_before_ipv6cp_is_open() -> None:
+    """RFC 5072 section 2."""
+    pair = connected()
+    open_ipv6(pair, opened=False)
+    assert pair.client.frame_packets([IPV6_PACKET, IP_PACKET]) == pair.client.frame_packets([IP_PACKET])
+    forms = [b"\xff\x03\x00\x57", b"\x00\x57", b"\x57"]
+    pair.deliver(pair.client, b"".join(encode_data(form + IPV6_PACKET) for form in forms))
+    assert pair.packets[pair.client] == []
+    assert pair.client.phase is LinkPhase.UP
+
+
+def test_accepts_compressed_ipv6_frames() -> None:
+    pair = connected()
+    open_ipv6(pair, opened=True)
+    forms = [b"\xff\x03\x00\x57", b"\x00\x57", b"\x57", b"\xff\x03\x57"]
+    pair.deliver(pair.client, b"".join(encode_data(form + IPV6_PACKET) for form in forms))
+    assert pair.packets[pair.client] == [IPV6_PACKET] * 4
 
 
 def test_accepts_compressed_ip_frames() -> None:
