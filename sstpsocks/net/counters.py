@@ -69,6 +69,8 @@ class NetCounters:
     tcp_in_errs: int = 0
     """Dropped: wrong checksum or data offset."""
     tcp_out_rsts: int = 0
+    tcp_recoveries_undone: int = 0
+    """Recoveries from losses that turned out to be none (no MIB object)."""
     tcp_timers_put_off: int = 0
     """Retransmission timers that fired while the outer connection made no progress, and waited (no MIB object)."""
 

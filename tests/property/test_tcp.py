@@ -62,6 +62,7 @@ def test_reassembly_gives_every_octet_once_and_in_order(cuts: list[tuple[int, in
 # The receive run and the slow path
 
 PREDICTED = {"rcv_pieces", "rcv_joined", "predictable", "builder", "host", "rtt", "congestion", "reassembly"}
+PREDICTED |= {"scoreboard", "rack", "prr", "undo"}
 """What is compared otherwise, or may differ: how the same octets are cut into pieces."""
 
 
@@ -72,7 +73,8 @@ def state_of(connection: TcpConnection) -> dict[str, Any]:
     state["data"] = b"".join(connection.pieces())
     state["rtt"] = repr(connection.rtt)
     state["congestion"] = repr(connection.congestion)
-    state["reassembly"] = repr(connection.reassembly)
+    for name in ("reassembly", "scoreboard", "rack", "prr", "undo"):
+        state[name] = repr(getattr(connection, name))
     return state
 
 
@@ -133,12 +135,12 @@ def deliver_fast(peer: Peer, packets: list[bytes]) -> None:
 
 
 @settings(deadline=None, max_examples=300)
-@given(BATCHES, st.booleans(), st.sampled_from([None, 2]))
+@given(BATCHES, st.booleans(), st.sampled_from([None, 2]), st.booleans())
 def test_the_receive_run_leaves_the_state_that_the_slow_path_leaves(
-    batches: list[list[Step]], reads: bool, wind_shift: int | None
+    batches: list[list[Step]], reads: bool, wind_shift: int | None, sack: bool
 ) -> None:
     config = TcpConfig(receive_buffer_initial=8000, receive_buffer_maximum=8000)
-    fast, slow = (established(config, wind_shift=wind_shift) for _ in range(2))
+    fast, slow = (established(config, wind_shift=wind_shift, sack=sack) for _ in range(2))
     for peer in (fast, slow):
         peer.connection.send(bytes(20_000), peer.now)
         peer.take()

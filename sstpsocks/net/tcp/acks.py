@@ -6,6 +6,7 @@ from ...base.seqnum import MASK
 from .handshake import establish
 from .recovery import duplicate_ack, new_ack
 from .resets import challenge_ack
+from .sack_recovery import acknowledge
 from .segment import RST, Segment
 from .send import update_send_window
 from .tcb import Tcb, TcpState
@@ -24,16 +25,23 @@ def check_ack(tcb: Tcb, segment: Segment, now: float) -> bool:
         if (tcb.snd_una - ack) & MASK > max(tcb.max_snd_wnd, 0xFFFF):
             challenge_ack(tcb, now)
             return False
+        if tcb.scoreboard is not None and segment.sack:
+            # Overtaken by a later ACK; what it reports may still be news.
+            acknowledge(tcb, tcb.scoreboard, tcb.snd_una, now, segment.sack)
         return True
     window = segment.window << tcb.snd_wind_shift
     if not tcb.snd_wnd:
         # The peer answers our probes.
         tcb.stalled_since = now
-    if ahead:
+    # RFC 5681 section 2: outstanding data, no data, SYN and FIN off, the same acknowledgement and window. Answers to
+    # probes of a closed window look the same and mean nothing.
+    duplicate = not ahead and flight > 0 and not segment.length and window == tcb.snd_wnd and window > 0
+    if tcb.scoreboard is not None:
+        if ahead or duplicate or segment.sack:
+            acknowledge(tcb, tcb.scoreboard, ack, now, segment.sack, duplicate=duplicate)
+    elif ahead:
         new_ack(tcb, ack, now)
-    elif flight and not segment.length and window == tcb.snd_wnd and window:
-        # RFC 5681 section 2: outstanding data, no data, SYN and FIN off, the same acknowledgement and window. Answers
-        # to probes of a closed window look the same and mean nothing.
+    elif duplicate:
         duplicate_ack(tcb, now)
     update_send_window(tcb, segment.seq, ack, window)
     if tcb.fin_acked:

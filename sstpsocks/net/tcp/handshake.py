@@ -7,6 +7,7 @@ import struct
 
 from ...base.seqnum import MASK
 from ...errors import ConnectionRefused
+from . import sack_recovery
 from .congestion import NewReno
 from .segment import ACK, MAXIMUM_WIND_SHIFT, RST, SYN, Segment
 from .send import update_send_window
@@ -134,6 +135,8 @@ def establish(tcb: Tcb, segment: Segment, window: int, now: float) -> None:
     tcb.connect_deadline = tcb.rto_deadline = None
     tcb.syn_pending = False
     tcb.round_began = tcb.stalled_since = tcb.last_sent = now
+    if tcb.sack_permitted:
+        sack_recovery.start(tcb)
     tcb.established = True
     tcb.dirty = True
     tcb.enter(TcpState.FIN_WAIT_1 if tcb.fin_queued else TcpState.ESTABLISHED)

@@ -1,13 +1,17 @@
 """What acknowledgements and the retransmission timer do: RFC 5681, RFC 6582 (NewReno), RFC 3042, RFC 6298.
 
-Without SACK the sender learns of one lost segment per round trip: duplicate ACKs say that something is missing,
-partial ACKs what is missing next, and after a timeout everything is sent again from snd_una in slow start.
+With a peer that permits SACK, sack_recovery.py does the better part of this. Without SACK the sender learns of one lost
+segment per round trip: duplicate ACKs say that something is missing, partial ACKs what is missing next, and after a
+timeout everything is sent again from snd_una in slow start.
 """
 
 from __future__ import annotations
 
 from ...base.seqnum import MASK, le, lt
 from ...errors import ConnectionLost
+from . import sack_recovery
+from .progress import advance
+from .sack_recovery import acknowledge
 from .tcb import Tcb
 
 DUP_THRESH = 3
@@ -18,6 +22,9 @@ ORPHAN_PROBES = 8
 
 def new_ack(tcb: Tcb, ack: int, now: float) -> None:
     """Take an acknowledgement with SND.UNA < SEG.ACK =< SND.MAX."""
+    if tcb.scoreboard is not None:
+        acknowledge(tcb, tcb.scoreboard, ack, now)
+        return
     count = (ack - tcb.snd_una) & MASK
     flight = (tcb.snd_max - tcb.snd_una) & MASK
     rtt = None
@@ -27,19 +34,7 @@ def new_ack(tcb: Tcb, ack: int, now: float) -> None:
         tcb.timed_end = None
     elif tcb.timeouts:
         tcb.rtt.progressed()
-    queue = tcb.send_queue
-    if count > len(queue):
-        # One more than the data: our FIN.
-        tcb.fin_acked = True
-    queue.discard(count)
-    # Before snd_una moves: whether the acknowledgement passes where sending fell back to after a timeout.
-    if count > (tcb.snd_nxt - tcb.snd_una) & MASK:
-        tcb.snd_nxt = ack
-    tcb.snd_una = ack
-    tcb.dupacks = 0
-    tcb.timeouts = 0
-    tcb.send_head = False
-    tcb.stalled_since = now
+    advance(tcb, ack, count, now)
     restart_timer = True
     if not tcb.in_recovery:
         tcb.inflation = 0
@@ -64,7 +59,6 @@ def new_ack(tcb: Tcb, ack: int, now: float) -> None:
         tcb.rto_deadline = None
     elif restart_timer or tcb.rto_deadline is None:
         tcb.rto_deadline = now + tcb.rtt.rto
-    tcb.persist_deadline = None
 
 
 def _partial_ack(tcb: Tcb, count: int) -> bool:
@@ -120,6 +114,11 @@ def retransmission_timeout(tcb: Tcb, now: float) -> None:
         return
     # (5.5)
     tcb.rtt.back_off()
+    if tcb.scoreboard is not None:
+        sack_recovery.retransmission_timeout(tcb, tcb.scoreboard, now)
+        tcb.timeouts += 1
+        tcb.send_head = True
+        return
     if tcb.snd_wnd:
         tcb.congestion.retransmission_timeout(tcb.flight_size, now, first=tcb.timeouts == 0 and not tcb.in_recovery)
     tcb.timeouts += 1

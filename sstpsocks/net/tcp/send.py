@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from ...base.seqnum import MASK, le, lt
 from .sack import sack_due, take_sack_option
+from .sack_recovery import retransmission, transmit_room, transmitted
+from .scoreboard import Scoreboard
 from .segment import ACK, FIN, MAXIMUM_OPTIONS, PSH, SYN, syn_options
 from .tcb import Tcb, TcpState
+from .tlp import schedule_probe
 from .window import advertise_window
 
 _HANDSHAKE = frozenset({TcpState.SYN_SENT, TcpState.SYN_RECEIVED})
@@ -47,15 +50,16 @@ def sendable(tcb: Tcb) -> int:
     unsent = len(tcb.send_queue) - in_flight
     if unsent <= 0:
         return 0
-    window = tcb.congestion.cwnd + tcb.inflation
-    if tcb.snd_wnd < window:
-        window = tcb.snd_wnd
-    size = window - in_flight
+    offered = tcb.snd_wnd - in_flight
+    board = tcb.scoreboard
+    size = tcb.congestion.cwnd + tcb.inflation - in_flight if board is None else transmit_room(tcb, board)
+    if offered < size:
+        size = offered
     if size >= tcb.snd_mss:
         return min(unsent, tcb.snd_mss)
     if size >= unsent:
         return unsent
-    if size > 0 and window == tcb.snd_wnd and 2 * size >= tcb.max_snd_wnd:
+    if size > 0 and size == offered and 2 * size >= tcb.max_snd_wnd:
         return size
     return 0
 
@@ -79,6 +83,7 @@ def has_output(tcb: Tcb) -> bool:
         or bool(tcb.replies)
         or sendable(tcb) > 0
         or (tcb.fin_queued and fin_due(tcb))
+        or (tcb.scoreboard is not None and (tcb.tlp_due or retransmission(tcb, tcb.scoreboard) is not None))
     )
 
 
@@ -92,6 +97,7 @@ def next_packets(tcb: Tcb, now: float, max_bytes: int) -> list[bytes]:
         _handshake_packets(tcb, now, packets)
         tcb.host.counters.tcp_out_segs += len(packets)
         return packets
+    snd_max = tcb.snd_max
     if tcb.bare_ack_first:
         packets.append(pure_ack(tcb))
     if tcb.ack_now and sack_due(tcb):
@@ -99,10 +105,14 @@ def next_packets(tcb: Tcb, now: float, max_bytes: int) -> list[bytes]:
         packets.append(pure_ack(tcb))
     if tcb.send_head:
         packets.append(_head_segment(tcb, now))
-    if sendable(tcb):
+    if tcb.scoreboard is not None:
+        max_bytes -= _recovery_segments(tcb, tcb.scoreboard, now, max_bytes, packets)
+    if max_bytes > 0 and sendable(tcb):
         _data_segments(tcb, now, max_bytes, packets)
     if tcb.fin_queued and fin_due(tcb):
         packets.append(_data_segment(tcb, tcb.snd_nxt, 0, now))
+    if tcb.scoreboard is not None and tcb.snd_max != snd_max:
+        schedule_probe(tcb, now)
     if tcb.ack_now:
         packets.append(pure_ack(tcb))
     tcb.host.counters.tcp_out_segs += len(packets)
@@ -157,7 +167,7 @@ def _handshake_packets(tcb: Tcb, now: float, packets: list[bytes]) -> None:
 
 
 def _data_segments(tcb: Tcb, now: float, max_bytes: int, packets: list[bytes]) -> None:
-    """The send run: new data, or after a timeout old data again, at the MSS."""
+    """The send run: new data, or without SACK after a timeout old data again, at the MSS."""
     if tcb.snd_nxt == tcb.snd_una and now - tcb.last_sent > tcb.rtt.rto and tcb.snd_una == tcb.snd_max:
         # RFC 5681 section 4.1: "if the TCP has not sent data in an interval exceeding the retransmission timeout".
         tcb.congestion.idle()
@@ -172,6 +182,39 @@ def _data_segments(tcb: Tcb, now: float, max_bytes: int, packets: list[bytes]) -
         size = sendable(tcb)
 
 
+def _recovery_segments(tcb: Tcb, board: Scoreboard, now: float, max_bytes: int, packets: list[bytes]) -> int:
+    """What recovery with SACK sends before new data: the tail loss probe, then what is lost. Return its octets."""
+    built = 0
+    if tcb.tlp_due:
+        packets.append(_tail_loss_probe(tcb, board, now))
+        built += len(packets[-1])
+    while built < max_bytes and (found := retransmission(tcb, board)) is not None:
+        packets.append(_again(tcb, board, *found, now))
+        built += len(packets[-1])
+    return built
+
+
+def _again(tcb: Tcb, board: Scoreboard, start: int, end: int, now: float) -> bytes:
+    """Send the positions from ``start`` up to ``end`` again; the last may be the FIN."""
+    offset = start - board.high_ack
+    size = min(end - board.high_ack, len(tcb.send_queue)) - offset
+    return _data_segment(tcb, (tcb.snd_una + offset) & MASK, size, now)
+
+
+def _tail_loss_probe(tcb: Tcb, board: Scoreboard, now: float) -> bytes:
+    """TLP_send_probe() of RFC 8985 section 7.3: new data whatever the congestion window says, else the last segment."""
+    tcb.tlp_due = False
+    in_flight = (tcb.snd_nxt - tcb.snd_una) & MASK
+    size = min(len(tcb.send_queue) - in_flight, tcb.snd_mss, tcb.snd_wnd - in_flight)
+    tcb.tlp_is_retrans = size <= 0
+    if size > 0:
+        packet = _data_segment(tcb, tcb.snd_nxt, size, now)
+    else:
+        packet = _again(tcb, board, *board.last_segment(tcb.snd_mss), now)
+    tcb.tlp_end_seq = board.high_data
+    return packet
+
+
 def _head_segment(tcb: Tcb, now: float) -> bytes:
     """One segment from snd_una: a retransmission, or a probe of a closed window.
 
@@ -181,6 +224,8 @@ def _head_segment(tcb: Tcb, now: float) -> bytes:
     """
     tcb.send_head = False
     size = min(tcb.snd_mss, len(tcb.send_queue), max(tcb.snd_wnd, 1))
+    if tcb.scoreboard is not None and tcb.snd_una != tcb.snd_max:
+        size = min(size, tcb.scoreboard.head(size))
     snd_nxt = tcb.snd_nxt
     packet = _data_segment(tcb, tcb.snd_una, size, now)
     if lt(tcb.snd_nxt, snd_nxt):
@@ -208,14 +253,18 @@ def _data_segment(tcb: Tcb, seq: int, size: int, now: float) -> bytes:
     )
     if tcb.snd_max == tcb.snd_una:
         tcb.stalled_since = now
+    board = tcb.scoreboard
+    if board is not None:
+        transmitted(tcb, board, seq, end, now)
     if seq != tcb.snd_max:
         # Karn: an acknowledgement could mean either transmission from here on.
         tcb.timed_end = None
         tcb.host.counters.tcp_retrans_segs += 1
-    elif tcb.timed_end is None:
+    elif tcb.timed_end is None and board is None:
         tcb.timed_end = end
         tcb.timed_at = now
-    tcb.snd_nxt = end
+    if board is None or lt(tcb.snd_nxt, end):
+        tcb.snd_nxt = end
     if lt(tcb.snd_max, end):
         tcb.snd_max = end
     tcb.last_sent = now

@@ -16,9 +16,13 @@ from ...errors import SstpsocksError
 from ..address import IPAddress
 from .congestion import CongestionControl, NewReno
 from .host import TcpHost
+from .prr import Prr
+from .rack import Rack
 from .reassembly import Reassembly
 from .rtt import RttEstimator
+from .scoreboard import Scoreboard
 from .segment import packet_builder
+from .undo import Undo
 
 if TYPE_CHECKING:
     from .listener import TcpListener
@@ -94,8 +98,11 @@ class Tcb:
         "persist_deadline",
         "predictable",
         "probes",
+        "prr",
         "put_off_since",
         "put_off_until",
+        "rack",
+        "rack_deadline",
         "rcv_adv",
         "rcv_capacity",
         "rcv_joined",
@@ -107,11 +114,15 @@ class Tcb:
         "recover",
         "remote",
         "replies",
+        "rescue_rxt",
         "room_wanted",
         "round_began",
         "rto_deadline",
+        "rto_recovery",
         "rtt",
+        "rtt_round_end",
         "sack_permitted",
+        "scoreboard",
         "send_head",
         "send_queue",
         "snd_max",
@@ -130,7 +141,12 @@ class Tcb:
         "timed_at",
         "timed_end",
         "timeouts",
+        "tlp_deadline",
+        "tlp_due",
+        "tlp_end_seq",
+        "tlp_is_retrans",
         "unacked_segments",
+        "undo",
         "wait_deadline",
     )
 
@@ -211,6 +227,26 @@ class Tcb:
         """RFC 6582: snd_max when recovery began or the timer fired."""
         self.partial_acks = 0
         """Partial acknowledgements in this recovery."""
+        self.scoreboard: Scoreboard | None = None
+        """What was sent and what arrived of it; None without SACK, when recovery is NewReno's."""
+        self.rack = Rack()
+        """Tells by time what is lost (RFC 8985)."""
+        self.prr = Prr()
+        """The pace of fast recovery with SACK (RFC 9937)."""
+        self.undo = Undo()
+        """What is needed to take back a recovery that was not necessary."""
+        self.rto_recovery = False
+        """With SACK: recovery after a retransmission timeout, until ``recover`` is acknowledged."""
+        self.rescue_rxt: int | None = None
+        """RescueRxt of RFC 6675, as a position of the scoreboard; None before a recovery's first retransmission."""
+        self.tlp_end_seq: int | None = None
+        """TLP.end_seq of RFC 8985: the position of SND.MAX when a tail loss probe was sent that is unanswered."""
+        self.tlp_is_retrans = False
+        """TLP.is_retrans: that probe was a retransmission."""
+        self.tlp_due = False
+        """A tail loss probe is to be sent now."""
+        self.rtt_round_end = 0
+        """With SACK: the position whose delivery ends the present round trip, and may be measured."""
         self.send_head = False
         """Send one segment from snd_una now, whatever the windows say: retransmission or window probe."""
         self.timed_end: int | None = None
@@ -289,6 +325,10 @@ class Tcb:
         """The value of rto_deadline when it was last put off for that."""
         self.rto_deadline: float | None = None
         """Retransmission timer."""
+        self.tlp_deadline: float | None = None
+        """PTO timer of the tail loss probe."""
+        self.rack_deadline: float | None = None
+        """RACK reordering timer."""
         self.persist_deadline: float | None = None
         """Window probe timer."""
         self.delack_deadline: float | None = None
@@ -310,16 +350,17 @@ class Tcb:
         """Delete the TCB: no timers, no output; what the owner has not read yet stays readable."""
         self.enter(TcpState.CLOSED)
         self.connect_deadline = self.rto_deadline = self.persist_deadline = None
-        self.delack_deadline = self.wait_deadline = None
+        self.delack_deadline = self.wait_deadline = self.tlp_deadline = self.rack_deadline = None
         self.send_queue.clear()
         self.reassembly.clear()
-        self.ack_now = self.bare_ack_first = self.syn_pending = self.send_head = False
+        self.scoreboard = None
+        self.ack_now = self.bare_ack_first = self.syn_pending = self.send_head = self.tlp_due = False
         self.dirty = True
 
     def enter_time_wait(self, now: float) -> None:
         """Section 3.10.7.4: "enter the TIME-WAIT state, start the time-wait timer, turn off the other timers"."""
         self.enter(TcpState.TIME_WAIT)
-        self.rto_deadline = self.persist_deadline = None
+        self.rto_deadline = self.persist_deadline = self.tlp_deadline = self.rack_deadline = None
         self.wait_deadline = now + 2 * self.host.config.msl
 
     def fail(self, error: SstpsocksError) -> None:
@@ -342,7 +383,14 @@ class Tcb:
     def next_deadline(self) -> float | None:
         """Return the earliest deadline."""
         earliest = self.rto_deadline
-        for deadline in (self.delack_deadline, self.persist_deadline, self.connect_deadline, self.wait_deadline):
+        for deadline in (
+            self.delack_deadline,
+            self.tlp_deadline,
+            self.rack_deadline,
+            self.persist_deadline,
+            self.connect_deadline,
+            self.wait_deadline,
+        ):
             if deadline is not None and (earliest is None or deadline < earliest):
                 earliest = deadline
         return earliest

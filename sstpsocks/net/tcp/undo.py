@@ -1,0 +1,74 @@
+"""Taking back what a recovery did when it turns out that nothing was lost.
+
+Three witnesses: D-SACK says that every retransmission was a duplicate (RFC 3708), the first data acknowledged after a
+timeout had not been sent again (F-RTO, RFC 5682), or the timestamp echoed is that of the original (Eifel, RFC 3522).
+"""
+
+from __future__ import annotations
+
+import copy
+
+from .congestion import CongestionControl
+
+F_RTO_OFF = 0
+"""No spurious timeout is suspected."""
+F_RTO_WAIT = 2
+"""RFC 5682 section 3.1 step 2: the first segment was sent again, wait for the acknowledgement of new data."""
+F_RTO_NEW_DATA = 3
+"""Step 3: new data goes out instead of what seems lost; the next acknowledgement decides."""
+
+
+class Undo:
+    """What is needed to take back the latest recovery."""
+
+    __slots__ = ("duplicates", "frto_step", "prior", "retransmitted", "undo_marker", "undo_retrans")
+
+    def __init__(self) -> None:
+        self.prior: CongestionControl | None = None
+        """The congestion control as it was before the recovery; None when there is nothing to take back."""
+        self.undo_marker = 0
+        """The position of SND.UNA when the recovery began."""
+        self.undo_retrans = 0
+        """Octets sent again since, less those that were reported as duplicates."""
+        self.frto_step = F_RTO_OFF
+        """Where F-RTO is."""
+        self.retransmitted = 0
+        """Octets sent again in the whole life of the connection."""
+        self.duplicates = 0
+        """Octets reported as duplicates in the whole life of the connection."""
+
+    def __repr__(self) -> str:
+        return (
+            f"<Undo prior {self.prior} marker {self.undo_marker} retrans {self.undo_retrans}"
+            f" frto_step {self.frto_step} retransmitted {self.retransmitted} duplicates {self.duplicates}>"
+        )
+
+    def begin(self, congestion: CongestionControl, high_ack: int) -> None:
+        """A recovery begins now, before ``congestion`` is told."""
+        self.prior = copy.copy(congestion)
+        self.undo_marker = high_ack
+        self.undo_retrans = 0
+        self.frto_step = F_RTO_OFF
+
+    def forget(self) -> None:
+        """There is nothing to take back, or it cannot be known any more."""
+        self.prior = None
+        self.undo_retrans = 0
+        self.frto_step = F_RTO_OFF
+
+    @property
+    def ours(self) -> bool:
+        """Whether the duplicates can be of our making; a network that duplicates packets says nothing about order."""
+        return self.duplicates <= self.retransmitted
+
+    def duplicate(self, start: int, end: int) -> bool:
+        """A D-SACK reports ``[start, end)``. True when with it every retransmission turned out to be needless.
+
+        RFC 3708 section 2: the congestion control may be taken back when all that was sent again in the window was
+        received twice.
+        """
+        self.duplicates += end - start
+        if self.prior is None or start < self.undo_marker or self.undo_retrans <= 0:
+            return False
+        self.undo_retrans -= end - start
+        return self.undo_retrans <= 0
