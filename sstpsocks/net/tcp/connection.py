@@ -97,10 +97,18 @@ class TcpConnection(Tcb):
         return len(self.send_queue)
 
     def send_room(self) -> int:
-        """Return how many octets send() would accept now. Grows with the congestion window up to a bound."""
+        """Return how many octets send() would accept now; after 0 the flow becomes dirty when there is room again.
+
+        Grows and shrinks with the congestion window, between bounds.
+        """
         if self.fin_queued or self.state not in _CAN_SEND:
             return 0
-        return max(self._send_capacity() - len(self.send_queue), 0)
+        room = self._send_capacity() - len(self.send_queue)
+        if room > 0:
+            return room
+        # Not only a write that filled the buffer waits: a loss may have taken the room that its owner was told of.
+        self.room_wanted = True
+        return 0
 
     def send(self, data: bytes | memoryview, now: float) -> int:
         """RFC 9293 section 3.10.2, SEND: queue data and return how many octets were accepted.

@@ -203,6 +203,31 @@ def test_the_send_buffer_grows_with_the_congestion_window() -> None:
     assert peer.connection.send_room() == 50_000
 
 
+def test_room_that_a_loss_took_away_again_is_told_of_once_more() -> None:
+    """The owner is told of room, but comes to ask only after duplicate ACKs have halved the congestion window."""
+    peer = established(TcpConfig(send_buffer_initial=10_000, send_buffer_maximum=50_000))
+    connection = peer.connection
+    acknowledged = 1
+    while connection.send_room() < 50_000:
+        acknowledged += connection.send(bytes(connection.send_room()), peer.now)
+        while connection.unsent_and_unacknowledged:
+            peer.take()
+            peer.send(".", 1, 1 + ((connection.snd_max - connection.iss - 1) & 0xFFFFFFFF))
+    connection.send(bytes(50_000), peer.now)
+    peer.take()
+    peer.host.dirty.clear()
+    peer.send(".", 1, acknowledged + 13_000)
+    assert peer.host.dirty == [connection]
+    for _ in range(3):
+        peer.send(".", 1, acknowledged + 13_000)
+    assert connection.send_room() == 0
+    peer.host.dirty.clear()
+    while connection.unsent_and_unacknowledged:
+        peer.take()
+        peer.send(".", 1, 1 + ((connection.snd_max - connection.iss - 1) & 0xFFFFFFFF))
+    assert peer.host.dirty == [connection]
+
+
 def test_sending_nothing_is_nothing() -> None:
     peer = established()
     assert peer.connection.send(b"", peer.now) == 0
