@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,8 @@ class TcpConfig:
     """Octets that send() accepts ahead of the peer's acknowledgements on a new connection."""
     send_buffer_maximum: int = 4 * 1024 * 1024
     """What the send buffer grows to with the congestion window."""
+    congestion_control: Literal["cubic", "newreno"] = "cubic"
+    """How much may be in flight: CUBIC with HyStart++ (RFC 9438, RFC 9406), or NewReno (RFC 5681)."""
     selective_acknowledgments: bool = True
     """Offer and take SACK (RFC 2018), and recover from losses by it; without it NewReno does what it can."""
     initial_rto: float = 1.0

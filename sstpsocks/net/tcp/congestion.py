@@ -1,4 +1,7 @@
-"""How much may be in flight: the interface, and NewReno (RFC 5681, RFC 6582, initial window by RFC 6928)."""
+"""How much may be in flight: the interface, and NewReno (RFC 5681, RFC 6582, initial window by RFC 6928).
+
+CUBIC, the default, is in cubic.py.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,10 @@ class CongestionControl(Protocol):
 
     def loss_detected(self, flight: int, now: float) -> None:
         """Fast retransmit: reduce ssthresh (RFC 5681 equation 4) and the window to it."""
+        ...
+
+    def congestion_experienced(self, flight: int, now: float) -> None:
+        """An ECN-Echo arrived, the first in a window of data: reduce as for a loss (RFC 3168 section 6.1.2)."""
         ...
 
     def retransmission_timeout(self, flight: int, now: float, *, first: bool) -> None:
@@ -87,6 +94,10 @@ class NewReno:
         self.ssthresh = max(flight // 2, 2 * self._smss)
         self.cwnd = self.ssthresh
         self._avoided = 0
+
+    def congestion_experienced(self, flight: int, now: float) -> None:
+        """RFC 3168 section 6.1.2 asks for the same response as to a lost packet."""
+        self.loss_detected(flight, now)
 
     def retransmission_timeout(self, flight: int, now: float, *, first: bool) -> None:
         """Fall back to slow start from the loss window."""

@@ -9,6 +9,7 @@ from ...base.seqnum import MASK
 from ...errors import ConnectionRefused
 from . import sack_recovery
 from .congestion import NewReno
+from .cubic import Cubic
 from .segment import ACK, MAXIMUM_WIND_SHIFT, RST, SYN, Segment
 from .send import update_send_window
 from .tcb import MINIMUM_MSS, Tcb, TcpState
@@ -126,7 +127,8 @@ def establish(tcb: Tcb, segment: Segment, window: int, now: float) -> None:
     else:
         # Karn: the SYN was sent once, so this acknowledgement is a measurement.
         tcb.rtt.measured(max(now - tcb.timed_at, 0.0))
-    tcb.congestion = NewReno(tcb.snd_mss, syn_lost=syn_lost)
+    algorithm = Cubic if tcb.host.config.congestion_control == "cubic" else NewReno
+    tcb.congestion = algorithm(tcb.snd_mss, syn_lost=syn_lost)
     tcb.snd_una = segment.ack
     tcb.snd_wl1 = segment.seq
     tcb.snd_wl2 = segment.ack

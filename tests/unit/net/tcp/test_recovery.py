@@ -145,7 +145,7 @@ def test_limited_transmit_sends_new_data_on_the_first_two_duplicate_acks() -> No
 
 
 def test_third_duplicate_ack_retransmits_and_halves() -> None:
-    peer = established()
+    peer = established(TcpConfig(congestion_control="newreno"))
     peer.connection.send(bytes(30 * MSS), peer.now)
     peer.take()
     ack(peer, 0)
