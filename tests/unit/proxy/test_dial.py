@@ -126,3 +126,25 @@ async def test_failures_of_the_look_up_are_passed_on(network: FakeNetwork, diale
         await dialer.open_tcp_stream("web.test", 80)
     with pytest.raises(TunnelDown):
         await dialer.open_tcp_stream(ONE, 80)
+
+
+async def test_a_name_without_a_dot_is_looked_for_in_the_search_domains(network: FakeNetwork, dialer: Dialer) -> None:
+    network.search_domains = ("test",)
+    stream = await dialer.open_tcp_stream("web", 80)
+    assert stream.remote_address == (ONE, 80)
+
+
+async def test_a_final_dot_keeps_a_name_out_of_the_search_domains(network: FakeNetwork, dialer: Dialer) -> None:
+    network.search_domains = ("test",)
+    with pytest.raises(NameNotFound):
+        await dialer.open_tcp_stream("web.", 80)
+    assert {name for name, _, _ in network.dns.queries} == {"web"}
+
+
+async def test_a_search_domain_cannot_lead_to_this_machine(network: FakeNetwork, dialer: Dialer) -> None:
+    """Who answers DHCP chooses the domain, and its DNS the address: loopback stays out of reach."""
+    network.search_domains = ("evil.test",)
+    network.dns.records["intranet.evil.test", "A"] = ["127.0.0.1"]
+    with pytest.raises(DeniedByRule):
+        await dialer.open_tcp_stream("intranet", 80)
+    assert network.dialled == []

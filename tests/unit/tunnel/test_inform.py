@@ -16,6 +16,7 @@ from sstpsocks.demo import server as server_module
 from sstpsocks.demo.intranet import ECHO_PORT, GATEWAY, serve_intranet
 from sstpsocks.errors import ConnectionLost, NetworkUnreachable
 from sstpsocks.library import run_tunnel
+from sstpsocks.net import dhcp as dhcp_module
 from sstpsocks.net.address import LIMITED_BROADCAST
 from sstpsocks.net.dhcp import DhcpInformation
 from sstpsocks.net.route import Route
@@ -299,3 +300,15 @@ async def test_silence_is_not_worth_a_word_and_keeps_nobody_waiting(site: DemoSi
             await stream.aclose()
             assert session.info.routes == ()
     assert reports.dhcp == []
+
+
+async def test_strict_routes_without_an_answer_are_told_of(
+    site: DemoSite, dhcp: DhcpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dhcp_module, "INTERVAL", 0.02)
+    dhcp.options = None
+    reports = Reports()
+    async with Session(site.settings(strict_routes=True), observe=reports) as session:
+        await reports.wait()
+        session.open_udp(IPv4Address("192.0.2.1"), 53).close()
+    assert reports.dhcp == ["no answer; no routes were pushed, so every destination is let through"]
