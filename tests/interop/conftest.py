@@ -35,11 +35,8 @@ class Server:
     sha256_64m: str
     upload: str
     """URL that takes a PUT and answers with the SHA-256 of what came."""
-    refused: str
-    """host:port that answers with a reset; likewise the ones below."""
-    unreachable: str
-    prohibited: str
-    blackhole: str
+    replies: str
+    """Targets and the SOCKS replies that they must give, as "host:port=code", separated by spaces."""
     unknown_name: str
     single_label: str
     """URL with a name of one label, which is found in a domain that DHCP tells."""
@@ -60,6 +57,11 @@ class Server:
         if not value:
             pytest.skip(f"{PREFIX}{field.upper()} is not set")
         return value
+
+    def targets(self) -> list[tuple[str, int, int]]:
+        """Host, port and expected SOCKS reply of every entry of ``replies``."""
+        entries = [entry.rpartition("=") for entry in self.replies.split()]
+        return [(target.rpartition(":")[0], int(target.rpartition(":")[2]), int(code)) for target, _, code in entries]
 
 
 @pytest.fixture(scope="session")
@@ -84,10 +86,7 @@ def server() -> Server:
         http_by_name=get("HTTP_BY_NAME"),
         sha256_64m=get("SHA256_64M"),
         upload=get("UPLOAD"),
-        refused=get("REFUSED"),
-        unreachable=get("UNREACHABLE"),
-        prohibited=get("PROHIBITED"),
-        blackhole=get("BLACKHOLE"),
+        replies=get("REPLIES"),
         unknown_name=get("UNKNOWN_NAME"),
         single_label=get("SINGLE_LABEL"),
         route=get("ROUTE"),
