@@ -94,6 +94,7 @@ def test_a_side_that_has_finished_still_gets_the_whole_answer(rig: Rig, connecto
 
 @connected_by
 def test_the_kernel_resets(rig: Rig, connector: str) -> None:
+    rig.impair(Path(rate=5_000_000, delay=0.005))
     result = rig.open(
         connector,
         lambda connection: Program(connection, payload(OURS_SENDS, 1_000_000)),
@@ -107,6 +108,7 @@ def test_the_kernel_resets(rig: Rig, connector: str) -> None:
 
 @connected_by
 def test_we_reset(rig: Rig, connector: str) -> None:
+    rig.impair(Path(rate=5_000_000, delay=0.005))
     result = rig.open(
         connector, lambda connection: Program(connection, payload(OURS_SENDS, 1_000_000)), Script(send=1_000_000)
     )
