@@ -22,6 +22,9 @@ class CongestionControl(Protocol):
     """The congestion window."""
     ssthresh: int
     """The slow start threshold."""
+    used: int
+    """What was out when data was sent last: how much of the window is used. The sender keeps it, because
+    acknowledgements come in batches, within which ``flight`` shrinks although the window is full."""
 
     def acknowledged(self, count: int, flight: int, now: float, rtt: float | None) -> None:
         """``count`` octets were newly acknowledged outside recovery; ``flight`` was out before."""
@@ -55,7 +58,7 @@ class CongestionControl(Protocol):
 class NewReno:
     """RFC 5681 slow start and congestion avoidance with appropriate byte counting."""
 
-    __slots__ = ("_avoided", "_smss", "cwnd", "ssthresh")
+    __slots__ = ("_avoided", "_smss", "cwnd", "ssthresh", "used")
 
     def __init__(self, smss: int, *, syn_lost: bool = False) -> None:
         if smss <= 0:
@@ -65,6 +68,7 @@ class NewReno:
         self.cwnd = smss if syn_lost else initial_window(smss)
         # "The initial value of ssthresh SHOULD be set arbitrarily high".
         self.ssthresh = 1 << 30
+        self.used = 0
         self._avoided = 0
         """Octets acknowledged towards the next increase in congestion avoidance."""
 
@@ -74,13 +78,14 @@ class NewReno:
     def acknowledged(self, count: int, flight: int, now: float, rtt: float | None) -> None:
         """Grow, but only a window that is used: RFC 7661 section 3 explains why an unused one must not."""
         cwnd = self.cwnd
+        used = max(flight, self.used)
         if cwnd < self.ssthresh:
-            if 2 * flight >= cwnd:
+            if 2 * used >= cwnd:
                 # RFC 3465 without its limit of 2 segments, as kernels do: with peers that acknowledge once a batch of
                 # packets, as we do, slow start would be linear otherwise.
                 self.cwnd = min(cwnd + count, self.ssthresh)
             return
-        if flight + 2 * self._smss < cwnd:
+        if used + 2 * self._smss < cwnd:
             return
         # RFC 5681 section 3.1 recommends to count acknowledged octets and to add one SMSS for each cwnd of them.
         self._avoided += count

@@ -41,6 +41,7 @@ class Cubic:
         "_w_max",
         "cwnd",
         "ssthresh",
+        "used",
     )
 
     def __init__(self, smss: int, *, syn_lost: bool = False) -> None:
@@ -50,6 +51,7 @@ class Cubic:
         # RFC 5681 section 3.1: "If the SYN or SYN/ACK is lost, the initial window … MUST be one segment".
         self.cwnd = smss if syn_lost else initial_window(smss)
         self.ssthresh = 1 << 30
+        self.used = 0
         self._cwnd_exact = 0.0
         """cwnd with its fraction, in congestion avoidance."""
         self._cwnd_prior = 0.0
@@ -87,7 +89,7 @@ class Cubic:
         if self.cwnd < self.ssthresh:
             self._slow_start(count, flight, rtt)
             return
-        if flight + 2 * self._smss < self.cwnd:
+        if max(flight, self.used) + 2 * self._smss < self.cwnd:
             if self._epoch_start is not None:
                 # Section 4.2: t does not include the time in which the window did not grow for want of data.
                 self._epoch_start += now - self._last_ack
@@ -101,7 +103,7 @@ class Cubic:
     def _slow_start(self, count: int, flight: int, rtt: float | None) -> None:
         hystart = self._hystart
         growth = count if hystart is None else hystart.growth(count, flight, rtt)
-        if 2 * flight >= self.cwnd:
+        if 2 * max(flight, self.used) >= self.cwnd:
             # Without the limits of RFC 3465 (2 segments) and RFC 9406 section 4.2 (L=8 where nothing paces), as kernels
             # do: with peers that acknowledge once a batch of packets, as we do, slow start would be linear otherwise.
             self.cwnd = min(self.cwnd + growth, self.ssthresh)

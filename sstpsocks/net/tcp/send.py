@@ -267,6 +267,7 @@ def _data_segment(tcb: Tcb, seq: int, size: int, now: float) -> bytes:
         tcb.snd_nxt = end
     if lt(tcb.snd_max, end):
         tcb.snd_max = end
+    tcb.congestion.used = (tcb.snd_max - tcb.snd_una) & MASK
     tcb.last_sent = now
     if tcb.rto_deadline is None:
         # RFC 6298 (5.1)
