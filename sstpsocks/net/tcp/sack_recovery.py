@@ -65,6 +65,9 @@ def acknowledge(
     octets = 0
     for segment in delivered:
         octets += segment.end - segment.start
+    if dsack is not None and tcb.undo.reordered(dsack[0]):
+        # RACK itself cannot see this: the original arrived after it was sent again.
+        tcb.rack.reordering_seen = True
     if dsack is not None and tcb.undo.duplicate(*dsack):
         undo(tcb, board, now)
     elif tcb.rto_recovery and tcb.undo.frto_step != F_RTO_OFF:
@@ -151,7 +154,7 @@ def reordering_timeout(tcb: Tcb, now: float) -> None:
 
 def _enter_recovery(tcb: Tcb, board: Scoreboard, recover_fs: int, delivered: int, now: float) -> None:
     """RFC 6675 section 5 step 4, with PRR in place of (4.2) and what follows."""
-    tcb.undo.begin(tcb.congestion, board.high_ack)
+    tcb.undo.begin(tcb.congestion, board.high_ack, after_timeout=False)
     tcb.congestion.loss_detected(tcb.flight_size, now)
     tcb.in_recovery = True
     # "RecoveryPoint = HighData"
@@ -167,7 +170,7 @@ def retransmission_timeout(tcb: Tcb, board: Scoreboard, now: float) -> None:
     """The part of RFC 6298 (5.4) and RFC 8985 section 6.3 that marks what is lost; the caller backs off the timer."""
     first = tcb.timeouts == 0 and not tcb.in_recovery and not tcb.rto_recovery
     if first:
-        tcb.undo.begin(tcb.congestion, board.high_ack)
+        tcb.undo.begin(tcb.congestion, board.high_ack, after_timeout=True)
         # RFC 5682 section 3.1 step 1
         tcb.undo.frto_step = F_RTO_WAIT
     else:

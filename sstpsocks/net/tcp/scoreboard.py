@@ -92,6 +92,7 @@ class Scoreboard:
                 last.xmit_ts == now
                 and not (last.retransmitted or last.sacked or last.lost)
                 and not (start - last.start) % mss
+                and size <= mss
             ):
                 last.end = end
                 return
@@ -132,6 +133,9 @@ class Scoreboard:
     def last_segment(self, mss: int) -> tuple[int, int]:
         """Return the last segment that was sent, at most ``mss``."""
         last = self.records[-1]
+        if last.end - last.start <= mss + 1:
+            # One segment, with FIN if it is longer than the limit.
+            return last.start, last.end
         # Only the last segment of a burst is not full.
         odd = (last.end - last.start) % mss or mss
         return max(last.start, last.end - odd), last.end

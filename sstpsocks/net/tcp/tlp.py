@@ -54,7 +54,11 @@ def probe_timer_expired(tcb: Tcb, now: float) -> None:
     outer = tcb.host.outer
     if outer is not None and not outer.may_retransmit(tcb.last_sent, now):
         # Nothing can have been answered yet; see net/outer.py.
-        tcb.tlp_deadline = now + LOOK_AGAIN
+        tcb.tlp_deadline = deadline = now + LOOK_AGAIN
+        if tcb.rto_deadline is not None and tcb.rto_deadline < deadline:
+            # The retransmission timer waits as well, and the probe goes first.
+            tcb.put_off_since = tcb.last_sent
+            tcb.rto_deadline = tcb.put_off_until = deadline
         tcb.host.counters.tcp_timers_put_off += 1
     elif tcb.flight_size and tcb.tlp_end_seq is None:
         tcb.tlp_due = True

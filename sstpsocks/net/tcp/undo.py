@@ -21,7 +21,7 @@ F_RTO_NEW_DATA = 3
 class Undo:
     """What is needed to take back the latest recovery."""
 
-    __slots__ = ("duplicates", "frto_step", "prior", "retransmitted", "undo_marker", "undo_retrans")
+    __slots__ = ("after_timeout", "duplicates", "frto_step", "prior", "retransmitted", "undo_marker", "undo_retrans")
 
     def __init__(self) -> None:
         self.prior: CongestionControl | None = None
@@ -30,6 +30,8 @@ class Undo:
         """The position of SND.UNA when the recovery began."""
         self.undo_retrans = 0
         """Octets sent again since, less those that were reported as duplicates."""
+        self.after_timeout = False
+        """That recovery began with a retransmission timeout."""
         self.frto_step = F_RTO_OFF
         """Where F-RTO is."""
         self.retransmitted = 0
@@ -43,9 +45,10 @@ class Undo:
             f" frto_step {self.frto_step} retransmitted {self.retransmitted} duplicates {self.duplicates}>"
         )
 
-    def begin(self, congestion: CongestionControl, high_ack: int) -> None:
+    def begin(self, congestion: CongestionControl, high_ack: int, *, after_timeout: bool) -> None:
         """A recovery begins now, before ``congestion`` is told."""
         self.prior = copy.copy(congestion)
+        self.after_timeout = after_timeout
         self.undo_marker = high_ack
         self.undo_retrans = 0
         self.frto_step = F_RTO_OFF
@@ -60,6 +63,12 @@ class Undo:
     def ours(self) -> bool:
         """Whether the duplicates can be of our making; a network that duplicates packets says nothing about order."""
         return self.duplicates <= self.retransmitted
+
+    def reordered(self, start: int) -> bool:
+        """Whether a D-SACK that begins at ``start`` says that fast recovery sent again what was only late: neither lost
+        nor, as after a timeout, everything late together.
+        """
+        return not self.after_timeout and self.undo_retrans > 0 and start >= self.undo_marker
 
     def duplicate(self, start: int, end: int) -> bool:
         """A D-SACK reports ``[start, end)``. True when with it every retransmission turned out to be needless.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.helpers.tcp_peer import established
+from tests.helpers.sack_peer import RTT, SackPeer
+from tests.helpers.tcp_peer import MSS, established
 from tests.unit.net.tcp.test_sack import Receiver
 
 FIRST = 5000
@@ -89,3 +90,45 @@ def test_a_window_probe_is_no_duplicate() -> None:
     peer.connection.rcv_capacity = peer.connection.readable
     peer.send(".", 11, 1, b"x")
     assert peer.take()[0].sack == []
+
+
+# The sender's side: what a D-SACK teaches
+
+
+def sent_again_needlessly() -> SackPeer:
+    """Fast recovery under way: the first of ten segments was sent again, and only then it arrives, late."""
+    peer = SackPeer(30)
+    peer.sent()
+    peer.after(RTT).ack(0, (1, 10))
+    assert peer.sent()[0] == 0
+    return peer
+
+
+def test_a_needless_retransmission_shows_reordering_and_widens_the_window() -> None:
+    """RFC 8985 section 6.2 step 4."""
+    peer = sent_again_needlessly()
+    assert not peer.reordering_seen()
+    peer.after(0.01).ack(10)
+    peer.after(RTT).ack(10, (0, 1))
+    assert peer.reordering_seen()
+    assert peer.connection.rack.reo_wnd_mult == 2
+
+
+def test_duplicates_that_the_network_made_teach_nothing() -> None:
+    peer = SackPeer(10)
+    peer.sent()
+    peer.after(RTT).ack(5)
+    peer.ack(5, (3, 4))
+    peer.ack(5, (4, 5))
+    assert not peer.reordering_seen()
+    assert peer.connection.rack.reo_wnd_mult == 1
+    assert peer.connection.congestion.cwnd >= 10 * MSS
+
+
+def test_a_dsack_above_the_acknowledgement_number_is_told_by_its_second_block() -> None:
+    """RFC 2883 section 4.1.3: it is no news about what arrived."""
+    peer = SackPeer(10)
+    peer.sent()
+    peer.after(RTT).ack(0, (2, 3), (2, 4))
+    assert peer.board.sacked == 2 * MSS
+    assert not peer.recovering()
