@@ -6,9 +6,10 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from sstpsocks.base.entropy import SeededEntropy
+from sstpsocks.net.address import IPAddress
 from sstpsocks.net.config import StackConfig
 from sstpsocks.net.stack import Stack
 from sstpsocks.net.tcp.connection import TcpConnection
@@ -18,6 +19,8 @@ __all__ = ["LEFT", "RIGHT", "Path", "Program", "Simulation"]
 
 LEFT = IPv4Address("10.9.0.1")
 RIGHT = IPv4Address("10.9.0.2")
+LEFT6 = IPv6Address("2001:db8::1")
+RIGHT6 = IPv6Address("2001:db8::2")
 _OUTPUT_BUDGET = 64 * 1024
 _STEPS_AT_ONE_TIME = 2000
 """More turns than this without time passing are a busy loop."""
@@ -76,11 +79,17 @@ class Simulation:
         seed: int = 0,
         mtu: int = 1400,
         config: StackConfig | None = None,
+        ipv6: bool = False,
     ) -> None:
         dice = random.Random(seed)
         self.now = 100.0
         self.left = Stack(LEFT, mtu=mtu, entropy=SeededEntropy(f"left{seed}"), config=config)
         self.right = Stack(RIGHT, mtu=mtu, entropy=SeededEntropy(f"right{seed}"), config=config)
+        self.target: IPAddress = RIGHT
+        if ipv6:
+            self.target = RIGHT6
+            self.left.add_address(LEFT6, 64)
+            self.right.add_address(RIGHT6, 64)
         self.there = Impairment(there, dice)
         self.back = Impairment(back or there, dice)
         self.programs: list[Program] = []
@@ -99,7 +108,7 @@ class Simulation:
             self.run(lambda: near.established and other.established)
             return near, other
         listener = self.right.listen_tcp(port)
-        near = self.left.connect_tcp(RIGHT, port, self.now)
+        near = self.left.connect_tcp(self.target, port, self.now)
         far: list[TcpConnection] = []
 
         def accepted() -> bool:
