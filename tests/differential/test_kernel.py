@@ -115,7 +115,8 @@ def test_we_reset(rig: Rig, connector: str) -> None:
     rig.bridge.run(lambda: bool(rig.programs) and len(rig.programs[0].received) > 300_000)
     rig.programs[0].connection.abort(0.0)
     rig.bridge.run(lambda: result in rig.kernel.results)
-    assert rig.kernel.results[result].error == "ECONNRESET"
+    # Whichever of its threads meets the reset first gets the one, the other gets the other.
+    assert rig.kernel.results[result].error in ("ECONNRESET", "EPIPE")
     assert not rig.ours.stack.connections
 
 
