@@ -69,6 +69,8 @@ class NetCounters:
     tcp_in_errs: int = 0
     """Dropped: wrong checksum or data offset."""
     tcp_out_rsts: int = 0
+    tcp_paws_discards: int = 0
+    """Dropped: a timestamp older than the one before (RFC 7323 section 5; no MIB object)."""
     tcp_recoveries_undone: int = 0
     """Recoveries from losses that turned out to be none (no MIB object)."""
     tcp_timers_put_off: int = 0

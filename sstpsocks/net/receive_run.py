@@ -1,10 +1,11 @@
 """The receive run: a batch of IP packets, most of them the next expected segment of a bulk transfer.
 
 Theory of operation. This is Van Jacobson's header prediction, for a whole batch: in a transfer nearly every packet has
-no IP options, is no fragment, carries only ACK or PSH, and is exactly the next in sequence. For those everything RFC
-9293 section 3.10.7.4 does comes down to a few comparisons, made here on local variables that live across packets of one
-flow. Whatever differs in any way goes through the slow path, which is the complete TCP; both leave the same state,
-which a property test compares. Checksums are verified before anything is believed.
+no IP options, is no fragment, carries only ACK or PSH (and timestamps, if those are used), and is exactly the next in
+sequence. For those everything RFC 9293 section 3.10.7.4 does comes down to a few comparisons, made here on local
+variables that live across packets of one flow. Whatever differs in any way goes through the slow path, which is the
+complete TCP; both leave the same state, which a property test compares. Checksums are verified before anything is
+believed.
 
 One struct for each IP version reads the headers; its field of addresses and ports together finds the connection. A
 batch is taken in stretches of one version, so that neither pays for the other. IPv6 packets with extension headers are
@@ -22,6 +23,7 @@ from ..base.seqnum import MASK
 from .tcp.connection import TcpConnection
 from .tcp.receive import LEFTOVER_PIECES, join_leftovers
 from .tcp.recovery import new_ack
+from .tcp.segment import TIMESTAMPS_SIZE, TIMESTAMPS_WORD
 from .tcp.send import update_send_window
 
 # Version, header length, type of service | total length | identification, flags, fragment offset | time to live,
@@ -36,6 +38,10 @@ _TCP = 6
 _NO_PUSH = 0xFFF7
 _ACK_ONLY = 0x5010
 """Data offset 5 and only the ACK bit."""
+_ACK_AND_TIMESTAMPS = 0x8010
+"""Data offset 8: the Timestamps option in the form of RFC 7323 appendix A follows."""
+_TIMESTAMPS = Struct(">III")
+_OLDER = 0x80000000
 
 
 def receive_run(
@@ -76,10 +82,12 @@ def _stretch(
     view = memoryview(data)
     headers = _IPV6_HEADERS if ipv6 else _IPV4_HEADERS
     ip_size = 40 if ipv6 else 20
-    header_size = ip_size + 20
+    minimum_size = ip_size + 20
+    header_size = minimum_size
     # What the pseudo-header adds to the total length: the protocol, less the IP header.
     pseudo = _TCP - ip_size
     unpack = headers.unpack_from
+    unpack_timestamps = _TIMESTAMPS.unpack_from
     taken = taken_octets = 0
     key = b""
     flow: TcpConnection | None = None
@@ -87,10 +95,14 @@ def _stretch(
     packets = segments = octets = 0
     rcv_nxt = room = snd_una = flight = snd_wnd = wind_shift = address_sum = 0
     last_seq = last_ack = last_window = 0
+    timed = False
+    expected_control = _ACK_ONLY
+    ts_recent = last_ack_sent = 0
+    stamps = (0, 0, 0)
     pieces: list[memoryview] = []
     append = pieces.append
     for start, end in spans:
-        if end - start >= header_size:
+        if end - start >= minimum_size:
             first, second, third, fourth, packet_key, seq, ack, control, window = unpack(data, start)
             if packet_key != key:
                 if packets and flow is not None:
@@ -108,6 +120,15 @@ def _stretch(
                         snd_wnd = flow.snd_wnd
                         wind_shift = flow.snd_wind_shift
                         address_sum = flow.address_sum
+                        timed = flow.timestamps
+                        if timed:
+                            header_size = minimum_size + TIMESTAMPS_SIZE
+                            expected_control = _ACK_AND_TIMESTAMPS
+                            ts_recent = flow.ts_recent
+                            last_ack_sent = flow.last_ack_sent
+                        else:
+                            header_size = minimum_size
+                            expected_control = _ACK_ONLY
                         if len(flow.rcv_pieces) - flow.rcv_joined > LEFTOVER_PIECES:
                             join_leftovers(flow)
                         append = flow.rcv_pieces.append
@@ -119,7 +140,7 @@ def _stretch(
                 ahead = (ack - snd_una) & MASK
                 if (
                     seq == rcv_nxt
-                    and control & _NO_PUSH == _ACK_ONLY
+                    and control & _NO_PUSH == expected_control
                     and (
                         (first >> 12 == 6 and fourth >> 8 == _TCP)
                         if ipv6
@@ -135,8 +156,22 @@ def _stretch(
                     and total <= end - start
                     # An empty one that acknowledges nothing new is a duplicate ACK or a window update.
                     and (ahead <= flight if ahead else payload_size)
+                    and (
+                        not timed
+                        or (
+                            (stamps := unpack_timestamps(data, start + minimum_size))[0] == TIMESTAMPS_WORD
+                            # PAWS, RFC 7323 section 5.3 R1.
+                            and (stamps[1] - ts_recent) & MASK < _OLDER
+                        )
+                    )
                     and not checksum(data, start + ip_size, start + total, address_sum + pseudo + total)
                 ):
+                    if timed:
+                        flow.ts_ecr = stamps[2]
+                        # RFC 7323 section 4.3 (3), where SEG.SEQ is RCV.NXT.
+                        if seq == last_ack_sent:
+                            ts_recent = flow.ts_recent = stamps[1]
+                            flow.ts_recent_age = now
                     packets += 1
                     taken_octets += total
                     window <<= wind_shift

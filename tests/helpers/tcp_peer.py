@@ -58,12 +58,20 @@ class Peer:
         """What plain sends acknowledge of ours."""
         self.seq = 1
         """Where plain sends begin."""
+        self.tsval: int | None = None
+        """TSval of what is sent when the timestamps were negotiated; it counts milliseconds of ``now``."""
+        self.tsecr = 0
+        """The TSval that came from the connection last."""
 
     def packet(
         self, flags: str, seq: int, ack: int = 0, payload: bytes = b"", window: int = 60_000, options: bytes = b""
     ) -> bytes:
         bits = sum(bit for letter, bit in LETTERS if letter in flags)
         ack = (self.connection.iss + ack) & MASK if "." in flags else 0
+        if self.tsval is not None and "S" not in flags and not options.startswith(b"\x01\x01\x08"):
+            options = (
+                struct.pack(">BBBBII", 1, 1, 8, 10, (self.tsval + int(self.now * 1000)) & MASK, self.tsecr) + options
+            )
         return self._builder.build((PEER_ISS + seq) & MASK, ack, bits, window, payload, options)
 
     def send(
@@ -131,7 +139,10 @@ class Peer:
         flags = "".join(letter for letter, bit in LETTERS if tcp.flags & bit)
         ack = (tcp.ack - PEER_ISS) & MASK if "." in flags else 0
         seq = (tcp.seq - self.connection.iss) & MASK
-        return Sent(flags, seq, ack, bytes(tcp.data), tcp.win, dict(dpkt.tcp.parse_opts(tcp.opts)))
+        options = dict(dpkt.tcp.parse_opts(tcp.opts))
+        if 8 in options:
+            self.tsecr = int.from_bytes(options[8][:4], "big")
+        return Sent(flags, seq, ack, bytes(tcp.data), tcp.win, options)
 
 
 def syn_sent(config: TcpConfig | None = None, *, mtu: int = 1400) -> Peer:
@@ -148,11 +159,19 @@ def established(
     wind_shift: int | None = None,
     window: int = 60_000,
     sack: bool = False,
+    timestamps: bool = False,
 ) -> Peer:
-    """ESTABLISHED after an active open; the round-trip time was 100 ms. With ``sack`` the peer permits SACK."""
+    """ESTABLISHED after an active open; the round-trip time was 100 ms. With ``sack`` the peer permits SACK, with
+    ``timestamps`` it sends them.
+    """
     peer = syn_sent(config)
     peer.now += 0.1
-    peer.send("S.", 0, 1, window=window, options=syn_options(mss, wind_shift, sack_permitted=sack))
+    stamps = None
+    if timestamps:
+        peer.tsval = 0xFFFFFF00 - int(peer.now * 1000)
+        stamps = (0xFFFFFF00, peer.tsecr)
+    options = syn_options(mss, wind_shift, sack_permitted=sack, timestamps=stamps)
+    peer.send("S.", 0, 1, window=window, options=options)
     peer.expect(".", 1, 1)
     assert peer.connection.state is TcpState.ESTABLISHED
     return peer

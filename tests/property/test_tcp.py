@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -88,6 +90,8 @@ class Step:
     window: int
     flags: str
     corrupt: int
+    age: int
+    """How many milliseconds its timestamp is older than it should be."""
 
 
 STEPS = st.builds(
@@ -97,7 +101,8 @@ STEPS = st.builds(
     acknowledge=st.sampled_from([0, 0, 0, 700, 1000, 5000, -10]),
     window=st.sampled_from([60_000, 60_000, 60_000, 61_000, 500, 0]),
     flags=st.sampled_from([".", ".", ".", ".", "P.", "P.", "F.", "R.", "S.", "U.", ""]),
-    corrupt=st.sampled_from([-1] * 12 + [8, 10, 26, 33, 40]),
+    corrupt=st.sampled_from([-1] * 12 + [8, 10, 26, 33, 40, 43, 52]),
+    age=st.sampled_from([0] * 12 + [1, 100, -100, 1 << 31, -1]),
 )
 BATCHES = st.lists(st.lists(STEPS, min_size=1, max_size=12), min_size=1, max_size=6)
 
@@ -112,7 +117,12 @@ class Follower:
     def packet(self, peer: Peer, step: Step) -> bytes:
         self.acked = max(self.acked + step.acknowledge, 1)
         seq = max(self.position + step.skip, 1)
-        packet = bytearray(peer.packet(step.flags, seq, self.acked, bytes(step.size), step.window))
+        if peer.tsval is None or step.age == -1:
+            packet = bytearray(peer.packet(step.flags, seq, self.acked, bytes(step.size), step.window))
+        else:
+            stamps = ((peer.tsval + int(peer.now * 1000) - step.age) & MASK, peer.tsecr)
+            options = struct.pack(">BBBBII", 1, 1, 8, 10, *stamps)
+            packet = bytearray(peer.packet(step.flags, seq, self.acked, bytes(step.size), step.window, options))
         if 0 <= step.corrupt < len(packet):
             packet[step.corrupt] ^= 0x10
         if step.skip == 0 and step.corrupt < 0:
@@ -135,12 +145,12 @@ def deliver_fast(peer: Peer, packets: list[bytes]) -> None:
 
 
 @settings(deadline=None, max_examples=300)
-@given(BATCHES, st.booleans(), st.sampled_from([None, 2]), st.booleans())
+@given(BATCHES, st.booleans(), st.sampled_from([None, 2]), st.booleans(), st.booleans())
 def test_the_receive_run_leaves_the_state_that_the_slow_path_leaves(
-    batches: list[list[Step]], reads: bool, wind_shift: int | None, sack: bool
+    batches: list[list[Step]], reads: bool, wind_shift: int | None, sack: bool, timestamps: bool
 ) -> None:
     config = TcpConfig(receive_buffer_initial=8000, receive_buffer_maximum=8000)
-    fast, slow = (established(config, wind_shift=wind_shift, sack=sack) for _ in range(2))
+    fast, slow = (established(config, wind_shift=wind_shift, sack=sack, timestamps=timestamps) for _ in range(2))
     for peer in (fast, slow):
         peer.connection.send(bytes(20_000), peer.now)
         peer.take()
@@ -163,16 +173,18 @@ def test_the_receive_run_leaves_the_state_that_the_slow_path_leaves(
             peer.host.handle_timer(peer.now)
 
 
-def test_a_bulk_transfer_never_leaves_the_receive_run() -> None:
-    peer = established()
+@pytest.mark.parametrize("timestamps", [False, True])
+def test_a_bulk_transfer_never_leaves_the_receive_run(timestamps: bool) -> None:
+    peer = established(timestamps=timestamps)
+    size = 1052 if timestamps else 1040
     packets = [peer.packet("P." if number % 7 else ".", 1 + 1000 * number, 1, bytes(1000)) for number in range(50)]
     flows = {key: flow for key, flow in peer.host.flows.items() if isinstance(flow, TcpConnection)}
 
     def slow(data: bytes, start: int, end: int, now: float) -> None:
         raise AssertionError("not predicted")
 
-    spans = [(number * 1040, (number + 1) * 1040) for number in range(50)]
-    assert receive_run(flows, b"".join(packets), spans, peer.now, slow) == (50, 50 * 1040)
+    spans = [(number * size, (number + 1) * size) for number in range(50)]
+    assert receive_run(flows, b"".join(packets), spans, peer.now, slow) == (50, 50 * size)
     assert peer.connection.readable == 50_000
     peer.expect(".", 1, 50_001)
 

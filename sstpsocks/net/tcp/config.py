@@ -23,6 +23,9 @@ class TcpConfig:
     """Octets that send() accepts ahead of the peer's acknowledgements on a new connection."""
     send_buffer_maximum: int = 4 * 1024 * 1024
     """What the send buffer grows to with the congestion window."""
+    timestamps: bool = True
+    """Offer and take timestamps (RFC 7323): 12 octets of each segment for protection against old duplicates, and
+    round-trip times also of what was sent twice."""
     congestion_control: Literal["cubic", "newreno"] = "cubic"
     """How much may be in flight: CUBIC with HyStart++ (RFC 9438, RFC 9406), or NewReno (RFC 5681)."""
     selective_acknowledgments: bool = True

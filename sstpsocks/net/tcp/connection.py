@@ -254,6 +254,7 @@ class TcpConnection(Tcb):
         # of IPv4 that does not carry 576 is not believed.
         mss = max(mss, self.default_mss)
         self.path_mss = min(self.path_mss, mss)
+        mss -= self.option_size
         if mss >= self.snd_mss:
             return
         self.snd_mss = mss

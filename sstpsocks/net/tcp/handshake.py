@@ -7,7 +7,7 @@ import struct
 
 from ...base.seqnum import MASK
 from ...errors import ConnectionRefused
-from . import sack_recovery
+from . import sack_recovery, timestamps
 from .congestion import NewReno
 from .cubic import Cubic
 from .segment import ACK, MAXIMUM_WIND_SHIFT, RST, SYN, Segment
@@ -46,7 +46,7 @@ def open_passive(tcb: Tcb, syn: Segment, now: float) -> None:
     """RFC 9293 section 3.10.7.2: answer a SYN that came to LISTEN and enter SYN-RECEIVED."""
     tcb.host.counters.tcp_passive_opens += 1
     _begin(tcb, now)
-    _take_syn(tcb, syn)
+    _take_syn(tcb, syn, now)
     tcb.enter(TcpState.SYN_RECEIVED)
 
 
@@ -56,20 +56,23 @@ def _begin(tcb: Tcb, now: float) -> None:
     # SND.NXT is ISS + 1 from the start: the SYN is built when output is asked for, and nothing else can come first.
     tcb.snd_nxt = tcb.snd_max = (tcb.iss + 1) & MASK
     tcb.recover = tcb.iss
+    tcb.ts_offset = timestamps.offset_of(tcb)
     tcb.rcv_wind_shift = window_shift_for(tcb.host.config.receive_buffer_maximum)
     tcb.connect_deadline = now + tcb.host.config.connect_timeout
     tcb.stalled_since = now
     tcb.syn_pending = True
 
 
-def _take_syn(tcb: Tcb, syn: Segment) -> None:
+def _take_syn(tcb: Tcb, syn: Segment, now: float) -> None:
     """Take the peer's initial sequence number and options."""
     tcb.irs = syn.seq
     tcb.rcv_nxt = (syn.seq + 1) & MASK
     # The window of our SYN is not scaled (RFC 7323 section 2.2).
     tcb.rcv_adv = (tcb.rcv_nxt + min(tcb.rcv_capacity, 0xFFFF)) & MASK
     peer_mss = tcb.default_mss if syn.mss is None else max(syn.mss, MINIMUM_MSS)
-    tcb.snd_mss = min(peer_mss, tcb.path_mss)
+    timestamps.take_syn_option(tcb, syn, now)
+    # RFC 6691 section 2: the MSS option does not count options, a sender must.
+    tcb.snd_mss = min(peer_mss, tcb.path_mss) - tcb.option_size
     # RFC 2018 section 2: the option in a SYN says that SACK may be sent "once the connection is established".
     tcb.sack_permitted = syn.sack_permitted and tcb.host.config.selective_acknowledgments
     if syn.wind_shift is None:
@@ -102,7 +105,7 @@ def segment_in_syn_sent(tcb: Tcb, segment: Segment, now: float) -> bool:
     # Third, security: not used. Fourth, check the SYN bit; fifth, without SYN or RST the segment is dropped.
     if not segment.flags & SYN:
         return False
-    _take_syn(tcb, segment)
+    _take_syn(tcb, segment, now)
     if not segment.flags & ACK:
         # "Otherwise, enter SYN-RECEIVED, form a SYN,ACK segment": both sides open at once. Data on the SYN is left for
         # the peer to send again.

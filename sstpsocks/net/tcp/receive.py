@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...base.seqnum import MASK, distance, lt
 from ...errors import ConnectionLost
+from . import timestamps
 from .acks import check_ack
 from .resets import challenge_ack, reset, second_check_rst
 from .sack import note_duplicate
@@ -40,8 +41,16 @@ def segment_arrives(tcb: Tcb, segment: Segment, now: float) -> None:
         segment.flags &= ~SYN
         segment.seq = tcb.rcv_nxt
         tcb.ack_now = True
+    seq = segment.seq
+    if tcb.timestamps and not timestamps.acceptable(tcb, segment, now):
+        # RFC 7323 section 5.3 R1: "Send an acknowledgment in reply as specified in RFC 9293 … and drop the segment."
+        if segment.timestamps is not None:
+            _answer_unacceptable(tcb, segment, now)
+        return
     if not _first_check_sequence_number(tcb, segment, now):
         return
+    if tcb.timestamps:
+        timestamps.take(tcb, segment, seq, now)
     if segment.flags & RST:
         second_check_rst(tcb, segment, now)
         return
@@ -95,13 +104,17 @@ def _first_check_sequence_number(tcb: Tcb, segment: Segment, now: float) -> bool
         # "The only thing that can arrive in this state is a retransmission of the remote FIN. Acknowledge it, and
         # restart the 2 MSL timeout."
         tcb.wait_deadline = now + 2 * tcb.host.config.msl
-    if length:
+    if length and offset + length <= 0 and segment.payload:
+        note_duplicate(tcb, segment.seq, segment.seq + len(segment.payload))
+    _answer_unacceptable(tcb, segment, now)
+    return False
+
+
+def _answer_unacceptable(tcb: Tcb, segment: Segment, now: float) -> None:
+    if segment.length:
         tcb.ack_now = True
-        if offset + length <= 0 and segment.payload:
-            note_duplicate(tcb, segment.seq, segment.seq + len(segment.payload))
     else:
         challenge_ack(tcb, now)
-    return False
 
 
 def _trim(segment: Segment, offset: int, window: int) -> bool:

@@ -13,6 +13,7 @@ from . import sack_recovery
 from .progress import advance
 from .sack_recovery import acknowledge
 from .tcb import Tcb
+from .timestamps import timed_out_data_acknowledged
 
 DUP_THRESH = 3
 """RFC 5681 section 3.2: "the arrival of 3 duplicate ACKs … as an indication that a segment has been lost"."""
@@ -33,7 +34,7 @@ def new_ack(tcb: Tcb, ack: int, now: float) -> None:
         tcb.rtt.measured(rtt)
         tcb.timed_end = None
     elif tcb.timeouts:
-        tcb.rtt.progressed()
+        timed_out_data_acknowledged(tcb, now)
     advance(tcb, ack, count, now)
     restart_timer = True
     if not tcb.in_recovery:

@@ -14,6 +14,7 @@ from . import tlp
 from .progress import advance
 from .scoreboard import Scoreboard, Transmission
 from .tcb import Tcb
+from .timestamps import timed_out_data_acknowledged
 from .undo import F_RTO_NEW_DATA, F_RTO_OFF, F_RTO_WAIT
 
 _GROWTH_LIMIT = 2
@@ -55,7 +56,7 @@ def acknowledge(
         tcb.rtt.measured(rtt)
         tcb.rtt_round_end = board.high_data
     elif timeouts and count:
-        tcb.rtt.progressed()
+        timed_out_data_acknowledged(tcb, now)
     if tcb.tlp_end_seq is not None and tlp.process_ack(
         tcb, board.high_ack, dsack, duplicate=duplicate, blocks=bool(blocks)
     ):

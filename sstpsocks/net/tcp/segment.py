@@ -34,8 +34,14 @@ MAXIMUM_OPTIONS = 40
 MAXIMUM_WIND_SHIFT = 14
 """RFC 7323 section 2.3: a larger shift count MUST be used as 14."""
 
+TIMESTAMPS_SIZE = 12
+"""Octets that timestamps take of every segment (RFC 7323 appendix A)."""
+TIMESTAMPS_WORD = 0x0101080A
+"""What they begin with in the form of RFC 7323 appendix A: NOP, NOP, kind 8, length 10."""
+
 _HEADER = struct.Struct(">HHIIHHHH")
 _TAIL = struct.Struct(">IIHHHH")
+_TAIL_WITH_TIMESTAMPS = struct.Struct(">IIHHHHIII")
 _FLAG_LETTERS = ((SYN, "S"), (FIN, "F"), (RST, "R"), (PSH, "P"), (ACK, "."), (URG, "U"))
 
 
@@ -122,10 +128,22 @@ def _parse_options(segment: Segment, options: bytes) -> None:
         index += length
 
 
-def syn_options(mss: int, wind_shift: int | None, *, sack_permitted: bool = False) -> bytes:
-    """Return the options of a SYN: MSS, SACK-Permitted if so, and Window Scale unless ``wind_shift`` is None."""
+def syn_options(
+    mss: int,
+    wind_shift: int | None,
+    *,
+    sack_permitted: bool = False,
+    timestamps: tuple[int, int] | None = None,
+) -> bytes:
+    """Return the options of a SYN: MSS, SACK-Permitted if so, TSval and TSecr if given, and Window Scale unless
+    ``wind_shift`` is None.
+    """
     options = struct.pack(">BBH", _OPTION_MSS, 4, mss)
-    if sack_permitted:
+    if timestamps is not None:
+        # SACK-Permitted takes the place of the padding.
+        padding = (_OPTION_SACK_PERMITTED, 2) if sack_permitted else (_OPTION_NO_OPERATION, _OPTION_NO_OPERATION)
+        options += struct.pack(">BBBBII", *padding, _OPTION_TIMESTAMPS, 10, *timestamps)
+    elif sack_permitted:
         options += bytes((_OPTION_NO_OPERATION, _OPTION_NO_OPERATION, _OPTION_SACK_PERMITTED, 2))
     if wind_shift is not None:
         options += bytes((_OPTION_NO_OPERATION, _OPTION_WINDOW_SCALE, 3, wind_shift))
@@ -160,6 +178,31 @@ class PacketBuilder:
         self._ip_sum = 0x4500 + 0x4000 + 0x4006 + address_sum
         self._prefix_size = 0
         self._prefix = b""
+
+    def build_with_timestamps(
+        self,
+        seq: int,
+        ack: int,
+        flags: int,
+        window: int,
+        tsval: int,
+        tsecr: int,
+        payload: bytes | bytearray = b"",
+        options: bytes = b"",
+    ) -> bytes:
+        """As build(), with the Timestamps option before the others."""
+        segment_size = HEADER_SIZE + TIMESTAMPS_SIZE + len(options) + len(payload)
+        if segment_size != self._prefix_size:
+            self._make_prefix(segment_size)
+        offset_and_flags = (32 + len(options)) << 10 | flags
+        initial = (
+            self._base_sum + segment_size + seq + ack + offset_and_flags + window + TIMESTAMPS_WORD + tsval + tsecr
+        )
+        if options:
+            payload = options + payload
+        value = checksum(payload, 0, len(payload), initial)
+        tail = _TAIL_WITH_TIMESTAMPS.pack(seq, ack, offset_and_flags, window, value, 0, TIMESTAMPS_WORD, tsval, tsecr)
+        return b"".join((self._prefix, tail, payload))
 
     def build(
         self, seq: int, ack: int, flags: int, window: int, payload: bytes | bytearray = b"", options: bytes = b""

@@ -12,6 +12,7 @@ from .sack_recovery import retransmission, transmit_room, transmitted
 from .scoreboard import Scoreboard
 from .segment import ACK, FIN, MAXIMUM_OPTIONS, PSH, SYN, syn_options
 from .tcb import Tcb, TcpState
+from .timestamps import clock
 from .tlp import schedule_probe
 from .window import advertise_window
 
@@ -99,10 +100,10 @@ def next_packets(tcb: Tcb, now: float, max_bytes: int) -> list[bytes]:
         return packets
     snd_max = tcb.snd_max
     if tcb.bare_ack_first:
-        packets.append(pure_ack(tcb))
+        packets.append(pure_ack(tcb, now))
     if tcb.ack_now and sack_due(tcb):
         # Segments with data carry no SACK option, so that their size does not depend on it: this one goes before them.
-        packets.append(pure_ack(tcb))
+        packets.append(pure_ack(tcb, now))
     if tcb.send_head:
         packets.append(_head_segment(tcb, now))
     if tcb.scoreboard is not None:
@@ -114,20 +115,31 @@ def next_packets(tcb: Tcb, now: float, max_bytes: int) -> list[bytes]:
     if tcb.scoreboard is not None and tcb.snd_max != snd_max:
         schedule_probe(tcb, now)
     if tcb.ack_now:
-        packets.append(pure_ack(tcb))
+        packets.append(pure_ack(tcb, now))
     tcb.host.counters.tcp_out_segs += len(packets)
     return packets
 
 
-def pure_ack(tcb: Tcb) -> bytes:
+def pure_ack(tcb: Tcb, now: float) -> bytes:
     """Return "<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>".
 
     The sequence number is snd_max: snd_nxt may have fallen back, and the peer would find that outside its window.
     """
-    options = take_sack_option(tcb, MAXIMUM_OPTIONS) if sack_due(tcb) else b""
-    packet = tcb.builder.build(tcb.snd_max, tcb.rcv_nxt, ACK, advertise_window(tcb), options=options)
+    options = take_sack_option(tcb, MAXIMUM_OPTIONS - tcb.option_size) if sack_due(tcb) else b""
+    packet = _build(tcb, tcb.snd_max, ACK, now, options=options)
     _acknowledged_everything(tcb)
     return packet
+
+
+def _build(tcb: Tcb, seq: int, flags: int, now: float, payload: bytes | bytearray = b"", options: bytes = b"") -> bytes:
+    """Build a segment that acknowledges and offers what there is now."""
+    window = advertise_window(tcb)
+    if not tcb.timestamps:
+        return tcb.builder.build(seq, tcb.rcv_nxt, flags, window, payload, options)
+    tcb.last_ack_sent = tcb.rcv_nxt
+    return tcb.builder.build_with_timestamps(
+        seq, tcb.rcv_nxt, flags, window, clock(tcb, now), tcb.ts_recent, payload, options
+    )
 
 
 def _acknowledged_everything(tcb: Tcb) -> None:
@@ -153,17 +165,20 @@ def _handshake_packets(tcb: Tcb, now: float, packets: list[bytes]) -> None:
         shift = tcb.rcv_wind_shift or None
         # RFC 2018 section 2: the option "may be sent in a SYN"; in the answer only to a peer that sent it too.
         sack = tcb.sack_permitted if answering else tcb.host.config.selective_acknowledgments
+        # RFC 7323 section 3.2: likewise for timestamps; TSecr is zero without an ACK.
+        timed = tcb.timestamps if answering else tcb.host.config.timestamps
+        stamps = (clock(tcb, now), tcb.ts_recent if answering else 0) if timed else None
         packets.append(
             tcb.builder.build(
                 tcb.iss,
                 tcb.rcv_nxt if answering else 0,
                 SYN | ACK if answering else SYN,
                 min(tcb.rcv_capacity, 0xFFFF),
-                options=syn_options(tcb.link_mss, shift, sack_permitted=sack),
+                options=syn_options(tcb.link_mss, shift, sack_permitted=sack, timestamps=stamps),
             )
         )
     if tcb.ack_now:
-        packets.append(pure_ack(tcb))
+        packets.append(pure_ack(tcb, now))
 
 
 def _data_segments(tcb: Tcb, now: float, max_bytes: int, packets: list[bytes]) -> None:
@@ -248,9 +263,7 @@ def _data_segment(tcb: Tcb, seq: int, size: int, now: float) -> bytes:
         if tcb.fin_queued:
             flags |= FIN
             end = (end + 1) & MASK
-    packet = tcb.builder.build(
-        seq, tcb.rcv_nxt, flags, advertise_window(tcb), tcb.send_queue.peek(offset, size) if size else b""
-    )
+    packet = _build(tcb, seq, flags, now, tcb.send_queue.peek(offset, size) if size else b"")
     if tcb.snd_max == tcb.snd_una:
         tcb.stalled_since = now
     board = tcb.scoreboard

@@ -88,11 +88,13 @@ class Tcb:
         "inflation",
         "irs",
         "iss",
+        "last_ack_sent",
         "last_sent",
         "link_mss",
         "listener",
         "local",
         "max_snd_wnd",
+        "option_size",
         "partial_acks",
         "path_mss",
         "persist_deadline",
@@ -141,10 +143,15 @@ class Tcb:
         "timed_at",
         "timed_end",
         "timeouts",
+        "timestamps",
         "tlp_deadline",
         "tlp_due",
         "tlp_end_seq",
         "tlp_is_retrans",
+        "ts_ecr",
+        "ts_offset",
+        "ts_recent",
+        "ts_recent_age",
         "unacked_segments",
         "undo",
         "wait_deadline",
@@ -203,6 +210,8 @@ class Tcb:
         """What is assumed without an MSS option, and believed to fit every path."""
         self.snd_mss = min(self.default_mss, self.path_mss)
         """Eff.snd.MSS: the largest payload we send (RFC 6691)."""
+        self.option_size = 0
+        """Octets of options in every segment, which snd_mss leaves room for: those of timestamps."""
         self.send_queue = ByteQueue()
         """Data from snd_una on: sent and unacknowledged, then unsent."""
         self.fin_queued = False
@@ -293,6 +302,20 @@ class Tcb:
         """Octets the owner consumed since round_began, for the growth of rcv_capacity."""
         self.round_began = 0.0
         """When the present measurement of the owner's speed began."""
+
+        # Timestamps
+        self.timestamps = False
+        """Snd.TS.OK: both SYNs had the option, so every segment has it (RFC 7323 section 3.2)."""
+        self.ts_offset = 0
+        """What is added to our clock for TSval."""
+        self.ts_recent = 0
+        """TS.Recent: the timestamp that our segments echo, and that PAWS compares with."""
+        self.ts_recent_age = 0.0
+        """When TS.Recent was taken."""
+        self.ts_ecr = 0
+        """TSecr of the segment that is processed, or was last."""
+        self.last_ack_sent = 0
+        """Last.ACK.sent: the acknowledgement number that we sent last."""
 
         # Acknowledgements and other output
         self.ack_now = False
