@@ -49,17 +49,17 @@ DATA = random.Random(1).randbytes(64_000_000)
 @contextmanager
 def sending(sender: str, path: Path, seed: int, *, flows: int = 1, window: int = 0) -> Iterator[Trial]:
     """Set up a receiver and a sender that sends without end on some flows."""
-    receiver = KernelHost(KERNEL, OURS)
-    receiver.listen(PORT, "flow", Script(receive_buffer=window))
+    receiver = KernelHost((KERNEL, OURS))
+    receiver.listen(KERNEL, PORT, "flow", Script(receive_buffer=window))
     source: KernelHost | None = None
     try:
         if sender == "Linux":
-            source = KernelHost(OURS, KERNEL)
+            source = KernelHost((OURS, KERNEL))
             left: End = KernelEnd(source)
             for number in range(flows):
-                source.connect(PORT, f"sender-{number}", Script(send=len(DATA) // flows, seed=1))
+                source.connect(KERNEL, PORT, f"sender-{number}", Script(send=len(DATA) // flows, seed=1))
         else:
-            left = stack = StackEnd(OURS, seed=seed)
+            left = stack = StackEnd(seed=seed)
             stack.programs.extend(Program(stack.connect(KERNEL, PORT), DATA) for _ in range(flows))
         bridge = Bridge(left, KernelEnd(receiver), path, Path(delay=DELAY), seed=seed)
         yield Trial(bridge, left, receiver, flows)
@@ -137,6 +137,9 @@ class BurstWatch:
 
     def packet(self, packet: bytes, receiver: End, now: float) -> None:
         """Take a packet that enters the stage."""
+        if packet[0] >> 4 != 4:
+            # The devices' own IPv6 neighbour traffic.
+            return
         segment = parse_segment(packet, IP_HEADER, len(packet))
         assert segment is not None
         if receiver is not self._sender:

@@ -11,7 +11,7 @@ import random
 import select
 import time
 from collections.abc import Callable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 
 from sstpsocks.base.entropy import SeededEntropy
@@ -19,7 +19,7 @@ from sstpsocks.net.config import StackConfig
 from sstpsocks.net.stack import Stack
 from sstpsocks.net.tcp.connection import TcpConnection
 from sstpsocks.net.tcp.listener import TcpListener
-from tests.differential.kernel import MTU, KernelHost
+from tests.differential.kernel import MTU, OURS, OURS6, KernelHost
 from tests.helpers.impairment import Impairment, Path
 from tests.helpers.netsim import Program
 
@@ -81,14 +81,15 @@ class KernelEnd:
 class StackEnd:
     """Our stack, with programs on its connections."""
 
-    def __init__(self, address: str, *, mtu: int = MTU, seed: int = 0, config: StackConfig | None = None) -> None:
-        self.stack = Stack(IPv4Address(address), mtu=mtu, entropy=SeededEntropy(seed), config=config)
+    def __init__(self, *, mtu: int = MTU, seed: int = 0, config: StackConfig | None = None) -> None:
+        self.stack = Stack(IPv4Address(OURS), mtu=mtu, entropy=SeededEntropy(seed), config=config)
+        self.stack.add_address(IPv6Address(OURS6), 64)
         self.programs: list[Program] = []
         self._listeners: list[tuple[TcpListener, Callable[[TcpConnection], Program]]] = []
 
     def connect(self, address: str, port: int) -> TcpConnection:
         """Begin to connect."""
-        return self.stack.connect_tcp(IPv4Address(address), port, time.monotonic())
+        return self.stack.connect_tcp(ip_address(address), port, time.monotonic())
 
     def listen(self, port: int, program: Callable[[TcpConnection], Program]) -> None:
         """Run a program on each connection to a port."""

@@ -15,6 +15,8 @@ from typing import Any
 
 OURS = "10.88.0.2"
 KERNEL = "10.88.0.1"
+OURS6 = "fd88::2"
+KERNEL6 = "fd88::1"
 MTU = 1400
 
 
@@ -64,20 +66,20 @@ def namespace_command() -> tuple[list[str], str]:
 
 
 class KernelHost:
-    """One namespace with the kernel's TCP at ``address``; everything for ``peer`` comes out of the descriptor ``tun``.
+    """One namespace with the kernel's TCP; everything for its peer comes out of the descriptor ``tun``.
 
-    The device has no other way out, and nothing is forwarded.
+    ``pairs`` are the kernel's addresses, each with the peer's. Nothing else leads out, and nothing is forwarded.
     """
 
-    def __init__(self, address: str = KERNEL, peer: str = OURS, *, mtu: int = MTU) -> None:
+    def __init__(self, *pairs: tuple[str, str], mtu: int = MTU) -> None:
         command, reason = namespace_command()
         assert command, reason
-        self.address = address
-        self.peer = peer
         self.results: dict[str, Result] = {}
         """Of the programs that have ended, by name."""
         ours, theirs = socket.socketpair()
-        arguments = [str(theirs.fileno()), "tun0", address, peer, str(mtu)]
+        arguments = [str(theirs.fileno()), "tun0", str(mtu)]
+        for pair in pairs or ((KERNEL, OURS), (KERNEL6, OURS6)):
+            arguments += ["--pair", *pair]
         self._process = subprocess.Popen(
             [*command, sys.executable, str(Path(__file__).with_name("kernel_host.py")), *arguments],
             pass_fds=[theirs.fileno()],
@@ -96,13 +98,13 @@ class KernelHost:
         os.close(self.tun)
         self.control.close()
 
-    def listen(self, port: int, name: str, script: Script) -> None:
+    def listen(self, address: str, port: int, name: str, script: Script) -> None:
         """Run the script on each connection to a port; their results are called ``name-0``, ``name-1``, ..."""
-        self._ask(do="listen", port=port, name=name, script=asdict(script))
+        self._ask(do="listen", address=address, port=port, name=name, script=asdict(script))
 
-    def connect(self, port: int, name: str, script: Script) -> None:
-        """Begin to connect to the peer and run the script."""
-        self._ask(do="connect", address=self.peer, port=port, name=name, script=asdict(script))
+    def connect(self, address: str, port: int, name: str, script: Script) -> None:
+        """Begin to connect and run the script."""
+        self._ask(do="connect", address=address, port=port, name=name, script=asdict(script))
 
     def counters(self) -> dict[str, int]:
         """Return the counters of the namespace since its start, like ``TcpExt.TCPAbortOnData``."""

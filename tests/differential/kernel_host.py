@@ -45,14 +45,14 @@ def open_tun(name: str) -> int:
     raise OSError("needs Linux")
 
 
-def configure(name: str, address: str, peer: str, mtu: int) -> None:
-    """Give the device its addresses, and the kernel's TCP the settings that make runs comparable."""
+def configure(name: str, pairs: list[list[str]], mtu: int) -> None:
+    """Give the device its addresses and peers, and the kernel's TCP the settings that make runs comparable."""
 
     def ip(*arguments: str) -> None:
         subprocess.run(["ip", *arguments], check=True)
 
     for setting, value in (
-        ("ipv6/conf/all/disable_ipv6", 1),
+        (f"ipv6/conf/{name}/router_solicitations", 0),
         ("ipv4/tcp_no_metrics_save", 1),
         # RFC 4821, only when a black hole is suspected: off by default, and nothing else gets through one.
         ("ipv4/tcp_mtu_probing", 1),
@@ -61,10 +61,16 @@ def configure(name: str, address: str, peer: str, mtu: int) -> None:
         with contextlib.suppress(OSError):
             Path("/proc/sys/net", setting).write_text(str(value))
     ip("link", "set", "lo", "up")
-    ip("address", "add", address, "peer", peer, "dev", name)
     ip("link", "set", name, "mtu", str(mtu), "txqueuelen", "10000", "up")
-    # By route: the sysctl cannot be set where the machine's owner restricts it.
-    ip("route", "replace", peer, "dev", name, "src", address, "congctl", "cubic")
+    for address, peer in pairs:
+        ip("address", "add", address, "peer", peer, "dev", name, *(["nodad"] if ":" in address else []))
+        # By route: the sysctl cannot be set where the machine's owner restricts it.
+        ip("route", "replace", peer, "dev", name, "src", address, "congctl", "cubic")
+
+
+def family_of(address: str) -> socket.AddressFamily:
+    """Return the family of sockets for an address."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def parse_counters(text: str) -> dict[str, int]:
@@ -103,7 +109,7 @@ class Program:
 
     def connect(self, address: str, port: int) -> None:
         """Connect, then run()."""
-        stream = socket.socket()
+        stream = socket.socket(family_of(address))
         self.prepare(stream)
         self._guard(lambda stream: stream.connect((address, port)), stream)
         if self._errors:
@@ -170,12 +176,12 @@ class Host:
             action = request.pop("do")
             self.tell(answer=getattr(self, f"do_{action}")(**request))
 
-    def do_listen(self, port: int, name: str, script: dict[str, Any]) -> None:
+    def do_listen(self, address: str, port: int, name: str, script: dict[str, Any]) -> None:
         """Run a program on each connection to the port: ``name-0``, ``name-1``, ..."""
-        listener = socket.socket()
+        listener = socket.socket(family_of(address))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._new_program(name, script).prepare(listener)
-        listener.bind(("", port))
+        listener.bind((address, port))
         listener.listen(1024)
         threading.Thread(target=self._accept, args=(listener, name, script), daemon=True).start()
 
@@ -210,13 +216,13 @@ def main() -> None:
     """Make the device, hand it over, obey."""
     parser = argparse.ArgumentParser()
     parser.add_argument("control", type=int)
-    for name in ("device", "address", "peer"):
-        parser.add_argument(name)
+    parser.add_argument("device")
     parser.add_argument("mtu", type=int)
+    parser.add_argument("--pair", nargs=2, action="append", default=[], help="the device's address, and the peer's")
     options = parser.parse_args()
     control = socket.socket(fileno=options.control)
     tun = open_tun(options.device)
-    configure(options.device, options.address, options.peer, options.mtu)
+    configure(options.device, options.pair, options.mtu)
     if sys.platform == "linux":
         socket.send_fds(control, [b"\n"], [tun])
     Host(control).serve()

@@ -10,7 +10,7 @@ from sstpsocks.net.config import StackConfig
 from sstpsocks.net.tcp.connection import TcpConnection
 from sstpsocks.net.tcp.tcb import TcpState
 from tests.differential.bridge import Bridge, KernelEnd, StackEnd
-from tests.differential.kernel import KERNEL, OURS, KernelHost, Script
+from tests.differential.kernel import KERNEL, KERNEL6, OURS, OURS6, KernelHost, Script
 from tests.helpers.impairment import Path
 from tests.helpers.netsim import Program
 
@@ -18,6 +18,8 @@ LONG = bool(os.environ.get("SSTPSOCKS_TEST_LONG"))
 """More data and more seeds (docs/testing.md)."""
 SCALE = 4 if LONG else 1
 SEEDS = [int(os.environ.get("SSTPSOCKS_TEST_SEED", "1")) + number for number in range(8 if LONG else 1)]
+
+PORT = 80
 
 MakeProgram = Callable[[TcpConnection], Program]
 
@@ -37,7 +39,7 @@ class Rig:
 
     def __init__(self, kernel: KernelHost, seed: int, config: StackConfig | None = None) -> None:
         self.kernel = kernel
-        self.ours = StackEnd(OURS, seed=seed, config=config)
+        self.ours = StackEnd(seed=seed, config=config)
         self.bridge = Bridge(self.ours, KernelEnd(kernel), Path(delay=0.001), seed=seed)
 
     @property
@@ -50,19 +52,19 @@ class Rig:
         self.bridge.there.path = path
         self.bridge.back.path = back or path
 
-    def open(self, connector: str, make: MakeProgram, script: Script, port: int = 80) -> str:
+    def open(self, connector: str, make: MakeProgram, script: Script, *, ipv6: bool = False) -> str:
         """Open a connection from "us" or the "kernel" and run a program on each side.
 
         Return the name that the kernel's result will have.
         """
-        name = f"port{port}"
         if connector == "us":
-            self.kernel.listen(port, name, script)
-            self.programs.append(make(self.ours.connect(KERNEL, port)))
-            return f"{name}-0"
-        self.ours.listen(port, make)
-        self.kernel.connect(port, name, script)
-        return name
+            address = KERNEL6 if ipv6 else KERNEL
+            self.kernel.listen(address, PORT, "kernel", script)
+            self.programs.append(make(self.ours.connect(address, PORT)))
+            return "kernel-0"
+        self.ours.listen(PORT, make)
+        self.kernel.connect(OURS6 if ipv6 else OURS, PORT, "kernel", script)
+        return "kernel"
 
     def run_to_end(self, *results: str, limit: float = 60.0) -> None:
         """Run until as many programs of ours have ended in order as the kernel's of these names."""

@@ -10,9 +10,9 @@ import pytest
 
 from sstpsocks.errors import ConnectionLost, ConnectionRefused
 from sstpsocks.net.config import StackConfig
-from tests.differential.kernel import KERNEL, KernelHost, Script
+from tests.differential.kernel import KERNEL, OURS, KernelHost, Script
 from tests.differential.kernel_host import payload
-from tests.differential.rig import LONG, SCALE, SEEDS, Rig, digest
+from tests.differential.rig import LONG, PORT, SCALE, SEEDS, Rig, digest
 from tests.helpers.impairment import Path
 from tests.helpers.netsim import Program
 
@@ -45,11 +45,22 @@ connected_by = pytest.mark.parametrize("connector", ["us", "kernel"])
 @connected_by
 @pytest.mark.parametrize("name", PATHS)
 def test_both_ways_at_once(rig: Rig, name: str, connector: str) -> None:
+    transfer_both_ways(rig, name, connector)
+
+
+@connected_by
+@pytest.mark.parametrize("name", ["clean", "loss-5", "everything"])
+def test_both_ways_at_once_over_ipv6(rig: Rig, name: str, connector: str) -> None:
+    transfer_both_ways(rig, name, connector, ipv6=True)
+
+
+def transfer_both_ways(rig: Rig, name: str, connector: str, *, ipv6: bool = False) -> None:
     count, path = PATHS[name]
     count *= SCALE
     rig.impair(path)
     sent = payload(OURS_SENDS, count)
-    result = rig.open(connector, lambda connection: Program(connection, sent), Script(send=count, seed=KERNEL_SENDS))
+    script = Script(send=count, seed=KERNEL_SENDS)
+    result = rig.open(connector, lambda connection: Program(connection, sent), script, ipv6=ipv6)
     rig.run_to_end(result)
     assert rig.kernel.results[result].error is None
     assert rig.kernel.results[result].sha256 == digest(sent)
@@ -121,8 +132,8 @@ def test_we_reset(rig: Rig, connector: str) -> None:
 
 
 def test_nobody_listens(rig: Rig) -> None:
-    connection = rig.ours.connect(KERNEL, 80)
-    rig.kernel.connect(81, "kernel", Script())
+    connection = rig.ours.connect(KERNEL, PORT)
+    rig.kernel.connect(OURS, PORT, "kernel", Script())
     rig.bridge.run(lambda: connection.error is not None and "kernel" in rig.kernel.results, limit=1.0)
     assert isinstance(connection.error, ConnectionRefused)
     assert rig.kernel.results["kernel"].error == "ECONNREFUSED"
@@ -167,12 +178,12 @@ def test_many_small_flows(rig: Rig, connector: str) -> None:
     sent = payload(OURS_SENDS, 3000)
     script = Script(send=5000, seed=KERNEL_SENDS)
     if connector == "us":
-        rig.kernel.listen(80, "kernel", script)
-        rig.programs.extend(Program(rig.ours.connect(KERNEL, 80), sent) for _ in range(count))
+        rig.kernel.listen(KERNEL, PORT, "kernel", script)
+        rig.programs.extend(Program(rig.ours.connect(KERNEL, PORT), sent) for _ in range(count))
     else:
-        rig.ours.listen(80, lambda connection: Program(connection, sent))
+        rig.ours.listen(PORT, lambda connection: Program(connection, sent))
         for number in range(count):
-            rig.kernel.connect(80, f"kernel-{number}", script)
+            rig.kernel.connect(OURS, PORT, f"kernel-{number}", script)
     rig.run_to_end(*(f"kernel-{number}" for number in range(count)))
     assert {result.error for result in rig.kernel.results.values()} == {None}
     assert {result.sha256 for result in rig.kernel.results.values()} == {digest(sent)}
