@@ -160,7 +160,7 @@ def check(host: Host, now: float) -> None:
     assert len(set(map(id, dirty))) == len(dirty)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=120)
 @given(st.lists(mutations(), min_size=1, max_size=12))
 def test_mutated_packets_never_raise(cases: list[tuple[int, list[tuple[int, int]], int, bool]]) -> None:
     host = Host()
@@ -188,7 +188,7 @@ def test_mutated_packets_never_raise(cases: list[tuple[int, list[tuple[int, int]
     assert host.stack.connections == {}
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from([0, 6, 17, 43, 44, 58, 60]), st.binary(max_size=120)), max_size=6),
        st.sampled_from([OURS, OUR_LINK_LOCAL, ALL_NODES, SOLICITED_NODE]), st.booleans())  # fmt: skip
 def test_random_contents_never_raise(packets: list[tuple[int, bytes]], destination: IPv6Address, repair: bool) -> None:
@@ -199,7 +199,7 @@ def test_random_contents_never_raise(packets: list[tuple[int, bytes]], destinati
         check(host, 1.0)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.binary(max_size=6), st.integers(0, 1000)), max_size=10))
 def test_a_batch_does_what_its_packets_do_one_by_one(parts: list[tuple[bytes, int]]) -> None:
     one_by_one, at_once = Host(), Host()
@@ -238,7 +238,7 @@ def behind_padding(packet: bytes) -> bytes:
     return packet[:4] + struct.pack("!H", len(packet) - 32) + b"\x3c" + packet[7:40] + header + packet[40:]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(SEGMENTS, min_size=1, max_size=12), min_size=1, max_size=5), st.booleans())
 def test_the_receive_run_leaves_the_state_that_the_slow_path_leaves(
     batches: list[list[tuple[int, int, int, int, int]]], reads: bool
