@@ -113,6 +113,21 @@ class LinkUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Ipv6Up:
+    """IPv6 packets pass too, as soon as the link is up: before LinkUp, after it, or never."""
+
+    local_identifier: bytes
+    """Our interface identifier, eight octets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ipv6Down:
+    """IPv6 packets pass no more; nothing else changes."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class LinkFailing:
     """The link will end, for this reason; LinkDown follows after the farewells."""
 
@@ -127,7 +142,7 @@ class LinkDown:
     """None when close() was the reason."""
 
 
-LinkEvent = PhaseEntered | CredentialsWanted | LinkUp | LinkFailing | LinkDown
+LinkEvent = PhaseEntered | CredentialsWanted | LinkUp | Ipv6Up | Ipv6Down | LinkFailing | LinkDown
 
 
 class Link:
@@ -394,6 +409,10 @@ class Link:
                 if not self._closing:
                     self._fail(TunnelClosed(f"server, IPCP: {reason}"))
                 self.ppp.close(now)
+            case ppp_events.Ipv6Opened(local_identifier, _):
+                self._events.append(Ipv6Up(local_identifier))
+            case ppp_events.Ipv6Closed(reason):
+                self._events.append(Ipv6Down(reason))
             case ppp_events.Failed(error):
                 self._fail(error)
                 self._disconnect(now)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TextIO
 
-from ..tunnel.steps import Step, StepReport
+from ..tunnel.steps import LATER_STEPS, Step, StepReport
 from .readyfile import Ready
 from .text import one_line
 from .values import split_host_port
@@ -125,7 +125,7 @@ class TerminalDisplay:
     def step(self, report: StepReport) -> None:
         """Show the step; the line of a step that is under way is replaced when it is done."""
         # What the network tells by itself comes at any time; the steps of a reconnect are details.
-        if self._quiet or (self._connected and report.step is not Step.DHCP):
+        if self._quiet or (self._connected and report.step not in LATER_STEPS):
             return
         text = f"{report.step.value:<{_NAME_WIDTH}}  {one_line(report.text)}".rstrip()
         if not report.done:
@@ -195,7 +195,7 @@ class LogDisplay:
 
     def step(self, report: StepReport) -> None:
         """Log a step that is done; that one begins is a detail."""
-        worth_a_line = not self._connected or report.step is Step.DHCP
+        worth_a_line = not self._connected or report.step in LATER_STEPS
         level = logging.INFO if report.done and worth_a_line else logging.DEBUG
         LOGGER.log(level, "%s: %s", report.step.value, one_line(report.text))
 

@@ -14,7 +14,7 @@ from ..proxy.listen import open_listeners
 from ..proxy.socks.server import SocksServer
 from ..tunnel.session import StateObserver, TunnelState, TunnelStatus
 from ..tunnel.settings import CredentialReason, CredentialRequest, TunnelSettings
-from ..tunnel.steps import Step, StepObserver, StepReport
+from ..tunnel.steps import LATER_STEPS, StepObserver, StepReport
 from .config import Configuration, ListenSettings
 from .credentials import PromptPassword
 from .failures import EXIT_OK
@@ -140,11 +140,11 @@ class _Connect:
 
     def _on_step(self, report: StepReport) -> None:
         self._display.step(report)
-        if report.step is Step.DHCP:
+        if report.step in LATER_STEPS:
             self._changed.set()
 
     async def _keep_ready_file(self, tunnel: Tunnel, listeners: Listeners, ready_file: ReadyFile) -> None:
-        """Write the file again when a reconnect brought other addresses, or DHCP told of routes and domains."""
+        """Write the file again when a reconnect brought other addresses, or the network told more."""
         while True:
             await self._changed.wait()
             self._changed = trio.Event()

@@ -11,7 +11,7 @@ import h11
 import trio
 
 from ..errors import SstpsocksError
-from .intranet import DOWNLOAD_SIZE, ECHO_PORT, HTTP_PORT, PAGE, REFUSED_PORT, ZONE, download_sha256
+from .intranet import DOWNLOAD_SIZE, ECHO_PORT, GATEWAY6, HTTP_PORT, PAGE, REFUSED_PORT, ZONE, download_sha256
 
 CHECK_TIMEOUT = 30.0
 _ECHO_SIZE = 300_000
@@ -116,6 +116,16 @@ async def check_local_address(host: str, port: int) -> str:
     return await _expect_reply(host, port, "localhost", HTTP_PORT, 2, "not allowed")
 
 
+async def check_ipv6(host: str, port: int) -> str:
+    """Fetch the page by a name that has only an IPv6 address."""
+    body = bytearray()
+    async with await _connect(host, port, f"v6.{ZONE}", HTTP_PORT) as stream:
+        await _fetch(stream, "/", body.extend)
+    if bytes(body) != PAGE:
+        raise CheckFailed(f"the page differs: {len(body)} bytes came")
+    return f"http://v6.{ZONE}/ came from {GATEWAY6}"
+
+
 CHECKS = (
     Check("page by name", check_page),
     Check("checked download", check_download),
@@ -123,6 +133,7 @@ CHECKS = (
     Check("refusing port", check_refused),
     Check("unknown name", check_unknown_name),
     Check("localhost", check_local_address),
+    Check("IPv6", check_ipv6),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Coroutine
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import dns.exception
 import dns.flags
@@ -16,15 +16,32 @@ import dns.rrset
 import h11
 import trio
 
+from ..net.autoconf.advertisement import (
+    ROUTER_ADVERTISEMENT,
+    PrefixInformation,
+    RecursiveServers,
+    RouterAdvertisement,
+)
+from ..net.autoconf.lifetimes import INFINITE
+from ..net.autoconf.router import ALL_NODES
+from ..net.autoconf.slaac import link_local_address
 from ..net.stack import Stack
 from ..tunnel.datagrams import UdpAcceptor
+from ..tunnel.ipv6 import MIN_MTU as MIN_IPV6_MTU
 from ..tunnel.streams import Pump, TcpAcceptor, TcpStream
 
 GATEWAY = IPv4Address("10.99.0.1")
 """The demo server's address in the tunnel; every service of the intranet is there."""
 
+GATEWAY6 = IPv6Address("fd53:5354:5000::1")
+"""The same by IPv6, where the server offers it."""
+PREFIX6 = IPv6Network("fd53:5354:5000::/64")
+"""What clients make their addresses from."""
+
 ZONE = "intranet.demo"
-"""Names that resolve: the zone itself and everything below, except what starts with "nx"."""
+"""Names that resolve: the zone itself and everything below, except what starts with "nx".
+
+What starts with "v6" has only an IPv6 address, everything else only an IPv4 address."""
 
 DNS_PORT = 53
 HTTP_PORT = 80
@@ -74,6 +91,25 @@ def serve_intranet(stack: Stack, pump: Pump) -> Coroutine[object, object, None]:
             nursery.start_soon(_serve_dns, name_server)
 
     return serve()
+
+
+def offer_ipv6(stack: Stack, identifier: bytes) -> None:
+    """Take our IPv6 addresses and advertise ourselves to the client, with its prefix and name server, for good.
+
+    Once is enough: the tunnel loses nothing. Does nothing on a link that is too small for IPv6. ``identifier``: our
+    interface identifier by IPV6CP.
+    """
+    if stack.mtu < MIN_IPV6_MTU:
+        return
+    own = link_local_address(identifier)
+    stack.add_address(own, 64)
+    stack.add_address(GATEWAY6, 64)
+    advertisement = RouterAdvertisement(
+        router_lifetime=9000,
+        prefixes=(PrefixInformation(PREFIX6, INFINITE, INFINITE),),
+        servers=(RecursiveServers((GATEWAY6,), INFINITE),),
+    )
+    stack.send_icmp6(own, ALL_NODES, ROUTER_ADVERTISEMENT, 0, advertisement.to_bytes()[4:])
 
 
 async def _serve_tcp(acceptor: TcpAcceptor, handler: Callable[[TcpStream], Awaitable[None]]) -> None:
@@ -136,7 +172,11 @@ def answer_query(wire: bytes) -> bytes | None:
         response.authority.append(
             dns.rrset.from_text(zone, _TTL, "IN", "SOA", f"ns.{ZONE}. admin.{ZONE}. 1 3600 600 86400 {_TTL}")
         )
-    elif question.rdtype == dns.rdatatype.A:
+        return response.to_wire()
+    only_ipv6 = question.name.labels[0].lower().startswith(b"v6")
+    if question.rdtype == dns.rdatatype.AAAA and only_ipv6:
+        response.answer.append(dns.rrset.from_text(question.name, _TTL, "IN", "AAAA", str(GATEWAY6)))
+    elif question.rdtype == dns.rdatatype.A and not only_ipv6:
         response.answer.append(dns.rrset.from_text(question.name, _TTL, "IN", "A", str(GATEWAY)))
     return response.to_wire()
 

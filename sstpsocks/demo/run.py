@@ -39,7 +39,7 @@ async def run_demo(
         return Credentials(request.username, password)
 
     certificate = make_certificate((SERVER_NAME, "127.0.0.1"))
-    server = DemoServer(certificate, {USER: password})
+    server = DemoServer(certificate, {USER: password}, ipv6=True)
     with tempfile.TemporaryDirectory(prefix="sstpsocks-demo-") as folder:
         ca_file = Path(folder) / "ca.pem"
         ca_file.write_bytes(certificate.ca_pem)

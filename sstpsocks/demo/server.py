@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ..base.entropy import Entropy
 from ..errors import SstpsocksError
-from ..link import Link, LinkDown, LinkEvent, LinkUp
+from ..link import Ipv6Up, Link, LinkDown, LinkEvent, LinkUp
 from ..net.stack import Stack
 from ..ppp.auth import AuthMethod
 from ..ppp.peer import PppConfig, PppPeer, Role
@@ -26,7 +26,7 @@ from ..tunnel.tls import TlsEngine, TlsStream
 from ..tunnel.transport import SocketTransport
 from ..tunnel.trust import server_context
 from .ca import ThrowAwayCertificate
-from .intranet import GATEWAY, serve_intranet
+from .intranet import GATEWAY, offer_ipv6, serve_intranet
 
 _log = logging.getLogger("sstpsocks.demo")
 
@@ -47,6 +47,7 @@ class DemoServer:
         methods: tuple[AuthMethod, ...] = (AuthMethod.MSCHAPV2,),
         offered_hashes: HashProtocol = HashProtocol.SHA256 | HashProtocol.SHA1,
         mtu: int = DEFAULT_MTU,
+        ipv6: bool = False,
         timers: SstpTimers | None = None,
         entropy: Entropy | None = None,
     ) -> None:
@@ -59,6 +60,7 @@ class DemoServer:
         self._methods = methods
         self._offered_hashes = offered_hashes
         self._mtu = mtu
+        self._ipv6 = ipv6
         self._timers = timers if timers is not None else SstpTimers()
         self._entropy = entropy if entropy is not None else SystemEntropy()
         self._free = [FIRST_CLIENT + index for index in reversed(range(POOL_SIZE))]
@@ -98,15 +100,21 @@ class DemoServer:
             PppPeer(self._ppp_config(address), self._entropy),
         )
         async with trio.open_nursery() as nursery:
+            identifier: bytes | None = None
 
             def on_event(event: LinkEvent) -> None:
-                if isinstance(event, LinkUp):
+                nonlocal identifier
+                if isinstance(event, Ipv6Up):
+                    identifier = event.local_identifier
+                elif isinstance(event, LinkUp):
                     self.connected_users[event.peer or address] = event.username
                     driver.stack = Stack(event.local, mtu=min(self._mtu, event.peer_mru), entropy=self._entropy)
                     services = serve_intranet(driver.stack, driver)
                     nursery.start_soon(lambda: services)
                 elif isinstance(event, LinkDown):
                     _log.info("call ended: %s", event.error or "closed")
+                if isinstance(event, Ipv6Up | LinkUp) and driver.stack is not None and identifier is not None:
+                    offer_ipv6(driver.stack, identifier)
 
             driver = Driver(SocketTransport.take_over(stream), tls.engine, link, on_event=on_event)
             self._drivers.add(driver)
@@ -125,6 +133,7 @@ class DemoServer:
             local_address=GATEWAY,
             peer_address=address,
             dns=(GATEWAY,),
+            ipv6=self._ipv6,
         )
 
     async def _accept_http(self, tls: TlsStream) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,7 +15,20 @@ from ..errors import (
     TunnelClosed,
     TunnelError,
 )
-from ..link import CredentialsWanted, Link, LinkDown, LinkEvent, LinkFailing, LinkPhase, LinkUp, PhaseEntered
+from ..link import (
+    CredentialsWanted,
+    Ipv6Down,
+    Ipv6Up,
+    Link,
+    LinkDown,
+    LinkEvent,
+    LinkFailing,
+    LinkPhase,
+    LinkUp,
+    PhaseEntered,
+)
+from ..net.autoconf.configuration import Ipv6Configured
+from ..net.autoconf.slaac import stable_identifier
 from ..net.dhcp import HOST_NAME, DhcpInformation
 from ..net.route import RouteTable
 from ..net.stack import Stack
@@ -26,6 +38,9 @@ from ..sstp.client import SstpClient
 from ..sstp.machine import SstpTimers
 from .driver import Driver
 from .inform import ask_dhcp, strict_table
+from .ipv6 import MIN_MTU as MIN_IPV6_MTU
+from .ipv6 import Ipv6Host
+from .network import IPAddress
 from .settings import MAX_MTU, CredentialReason, CredentialRequest, TunnelSettings
 from .steps import Step, StepObserver, StepReport
 from .transport import SocketTransport
@@ -61,9 +76,13 @@ class ServerConnection:
         observe: StepObserver,
         nursery: trio.Nursery,
         refused: set[Credentials],
+        secret: bytes,
         tap: PcapTap | None = None,
     ) -> None:
-        """``refused``: credentials that the server refused before; they are never sent, and new ones are added."""
+        """``refused``: credentials that the server refused before; they are never sent, and new ones are added.
+
+        ``secret``: what our identifiers in IPv6 are made from.
+        """
         self._settings = settings
         self._entropy = entropy
         self._observe = observe
@@ -72,6 +91,9 @@ class ServerConnection:
         self._driver_scope = trio.CancelScope(shield=True)
         self._asking = trio.CancelScope()
         self._refused = refused
+        self._secret = secret
+        self._identifier: bytes | None = None
+        self._ipv6: Ipv6Host | None = None
         self._credentials: Credentials | None = None
         self._step = Step.SSTP
         self.driver: Driver | None = None
@@ -104,9 +126,26 @@ class ServerConnection:
         return min(self._settings.mtu, peer_mru, MAX_MTU)
 
     @property
-    def dns(self) -> tuple[IPv4Address, ...]:
-        """The name servers that the server gave; when it gave none, those that DHCP told."""
-        return (self.link_up.dns if self.link_up is not None else ()) or self.dhcp.name_servers
+    def addresses(self) -> tuple[IPAddress, ...]:
+        """Our addresses in the tunnel: IPv4, and IPv6 addresses that reach beyond the link."""
+        ipv4 = (self.link_up.local,) if self.link_up is not None else ()
+        return (*ipv4, *(self._ipv6.addresses if self._ipv6 is not None else ()))
+
+    @property
+    def dns(self) -> tuple[IPAddress, ...]:
+        """The name servers: those of IPCP, or without any those of DHCP; and those that IPv6 told."""
+        ipv4 = (self.link_up.dns if self.link_up is not None else ()) or self.dhcp.name_servers
+        return (*ipv4, *self._ipv6_configured.dns_servers) if self._ipv6_configured is not None else ipv4
+
+    @property
+    def search_domains(self) -> tuple[str, ...]:
+        """The domains that the network told."""
+        ipv6 = self._ipv6_configured.search_domains if self._ipv6_configured is not None else ()
+        return tuple(dict.fromkeys((*self.dhcp.search, *ipv6)))
+
+    @property
+    def _ipv6_configured(self) -> Ipv6Configured | None:
+        return self._ipv6.configured if self._ipv6 is not None else None
 
     async def connect(self) -> None:
         """Set the tunnel up, step by step. Raises the TunnelError (or ConfigError) of the step that failed."""
@@ -166,8 +205,15 @@ class ServerConnection:
             lcp_timeout=limits.lcp,
             authentication_timeout=limits.authentication,
             address_timeout=limits.addresses,
+            ipv6=settings.ipv6 and settings.mtu >= MIN_IPV6_MTU,
+            interface_identifier=stable_identifier(self._secret, self._network),
         )
         return Link(SstpClient(certificate, timers=timers), PppPeer(config, self._entropy))
+
+    @property
+    def _network(self) -> bytes:
+        """What tells this network from others for RFC 7217."""
+        return self._settings.server.encode()
 
     async def _run_driver(self, driver: Driver, first_data: bytes) -> None:
         try:
@@ -215,6 +261,13 @@ class ServerConnection:
                 self._nursery.start_soon(self._retry, self.driver, event)
             case LinkUp() if self.driver is not None:
                 self._up(self.driver, event)
+            case Ipv6Up(identifier):
+                self._identifier = identifier
+                self._start_ipv6()
+            case Ipv6Down() if self.driver is not None:
+                self._identifier = None
+                if self.driver.link.carries_ip:  # otherwise all flows end, and are told the real reason
+                    self._stop_ipv6()
             case LinkFailing(error):
                 if isinstance(error, AuthenticationFailed):
                     self._note_refusal()
@@ -229,8 +282,38 @@ class ServerConnection:
         dns = ", ".join(map(str, event.dns)) or "none"
         self._done(f"{event.local}, DNS {dns}, MTU {self.mtu}")
         self.settled.set()
+        self._start_ipv6()
         if self._settings.dhcp != "never":
             self._nursery.start_soon(self._ask_network, driver, driver.stack, event)
+
+    def _start_ipv6(self) -> None:
+        """Configure IPv6 once both are there, the stack and an identifier, if what the server takes is large enough."""
+        driver, stack = self.driver, self.stack
+        if driver is None or stack is None or self._identifier is None or self.mtu < MIN_IPV6_MTU:
+            return
+        self._stop_ipv6()
+        self._ipv6 = Ipv6Host(
+            stack,
+            driver,
+            self._entropy,
+            identifier=self._identifier,
+            secret=self._secret,
+            network=self._network,
+            on_change=self._ipv6_changed,
+        )
+        self._nursery.start_soon(self._ipv6.run)
+
+    def _stop_ipv6(self) -> None:
+        if self._ipv6 is not None:
+            self._ipv6.close()
+            self._ipv6 = None
+
+    def _ipv6_changed(self) -> None:
+        configured = self._ipv6_configured
+        if configured is not None and not self.ending.is_set():
+            addresses = ", ".join(map(str, self._ipv6.addresses if self._ipv6 is not None else ())) or "no address"
+            dns = ", ".join(map(str, configured.dns_servers)) or "none"
+            self._observe(StepReport(Step.IPV6, True, f"{addresses}, DNS {dns}"))
 
     async def _ask_network(self, driver: Driver, stack: Stack, up: LinkUp) -> None:
         """Learn by DHCP what IPCP cannot say. Nothing waits for it: there may be nobody to answer."""
@@ -240,7 +323,7 @@ class ServerConnection:
         if information is not None:
             self.dhcp = information
             if strict:
-                named = (*((up.peer,) if up.peer is not None else ()), *self.dns)
+                named = (*((up.peer,) if up.peer is not None else ()), *(up.dns or information.name_servers))
                 self.strict_table = strict_table(information, named)
         if self.ending.is_set():
             return

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 # becomes urgent meanwhile waits for microseconds, large enough that one write carries many packets.
 OUTPUT_BUDGET = 64 * 1024
 
+# Packets kept that came before there was a stack. IPv6 may open before IPv4, and servers advertise themselves at once.
+MAX_EARLY_PACKETS = 8
+
 
 class Driver:
     """Runs a link and a stack over TLS over a transport until the link is down."""
@@ -60,6 +63,7 @@ class Driver:
         self._engine = engine
         self._on_event = on_event
         self._tap = tap
+        self._early: list[bytes] = []
         self._outgoing = memoryview(b"")
         self._in_turn = False
         self._finished = False
@@ -208,10 +212,18 @@ class Driver:
         now = self.now()
         data, spans = self.link.receive_data(plaintext, now)
         self.outer.answered_through = self.link.answered_through
-        if self.stack is None:
-            self._drain_events()  # the link may have come up in the middle of the batch
+        if self.stack is None or self.link.carries_ip:
+            self._drain_events()  # the link, or IPv6, may have come up in the middle of the batch
         # Otherwise events wait: what ended the link comes behind the packets of its batch.
-        if spans and self.stack is not None:
+        if self.stack is None:
+            self._early += [data[start:end] for start, end in spans[: MAX_EARLY_PACKETS - len(self._early)]]
+            return
+        for packet in self._early:
+            if self._tap is not None:
+                self._tap.packet(packet, now, outbound=False)
+            self.stack.receive_packet(packet, now)
+        self._early.clear()
+        if spans:
             if self._tap is not None:
                 for start, end in spans:
                     self._tap.packet(data[start:end], now, outbound=False)

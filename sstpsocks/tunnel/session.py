@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Address
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +19,7 @@ from .connection import ServerConnection
 from .datagrams import UdpSocket
 from .driver import Driver
 from .entropy_source import SystemEntropy
-from .network import IPAddress
+from .network import IPAddress, is_global_ipv6
 from .settings import TunnelSettings
 from .steps import StepObserver, ignore_steps
 from .streams import TcpStream
@@ -146,6 +146,8 @@ class Session:
         self._entered = False
         self._tap: PcapTap | None = None
         self._refused: set[Credentials] = set()
+        # One for all connections of the session, so that a reconnect brings the same IPv6 address back.
+        self._secret = settings.identifier_secret or self._entropy.random_bytes(16)
 
     async def __aenter__(self) -> Self:
         """Connect. Raises TunnelError, or ConfigError when the credentials or the capture file cannot be had."""
@@ -180,10 +182,9 @@ class Session:
     def info(self) -> TunnelInfo:
         """What the server assigned last."""
         connection = self._connection
-        up = connection.link_up if connection is not None else None
         return TunnelInfo(
             server=self.settings.server,
-            addresses=(up.local,) if up is not None else (),
+            addresses=connection.addresses if connection is not None else (),
             dns=connection.dns if connection is not None else (),
             mtu=connection.mtu if connection is not None else self.settings.mtu,
             tls_version=connection.tls_version if connection is not None else "",
@@ -212,12 +213,12 @@ class Session:
     @property
     def search_domains(self) -> tuple[str, ...]:
         """The domains in which single-label names are looked for: the settings' own, then what the network told."""
-        told = self._connection.dhcp.search if self._connection is not None and self.up else ()
+        told = self._connection.search_domains if self._connection is not None and self.up else ()
         return tuple(dict.fromkeys((*self.settings.search_domains, *told)))
 
     async def connect_tcp(self, address: IPAddress, port: int) -> TcpStream:
         """Open a TCP connection. Raises a DialError."""
-        address, driver, stack = self._require(address)
+        driver, stack = self._require(address)
         stream = TcpStream(stack.connect_tcp(address, port, driver.now()), driver)
         driver.flush()
         try:
@@ -231,21 +232,22 @@ class Session:
 
     def open_udp(self, address: IPAddress, port: int) -> UdpSocket:
         """Open a UDP socket connected to one peer. Raises TunnelDown or NetworkUnreachable."""
-        address, driver, stack = self._require(address)
+        driver, stack = self._require(address)
         return UdpSocket(stack.open_udp(address, port), (address, port), driver)
 
-    def _require(self, address: IPAddress) -> tuple[IPv4Address, Driver, Stack]:
+    def _require(self, address: IPAddress) -> tuple[Driver, Stack]:
         connection = self._connection
         if connection is None or connection.driver is None or connection.stack is None:
             hint = "" if self._closed.is_set() else "it is being dialled again"
             raise TunnelDown(f"the tunnel to {self.settings.server} is down", hint=hint)
-        if not isinstance(address, IPv4Address):
-            raise NetworkUnreachable(f"{address}: the tunnel carries no IPv6")
-        if connection.strict_table is not None and connection.strict_table.lookup(address) is None:
+        if isinstance(address, IPv6Address):
+            if not any(map(is_global_ipv6, connection.addresses)):
+                raise NetworkUnreachable(f"{address}: the tunnel carries no IPv6")
+        elif connection.strict_table is not None and connection.strict_table.lookup(address) is None:
             raise NetworkUnreachable(
                 f"{address}: none of the routes that the server pushed leads there", hint="--strict-routes is on"
             )
-        return address, connection.driver, connection.stack
+        return connection.driver, connection.stack
 
     # Coming and going
 
@@ -256,6 +258,7 @@ class Session:
             observe=self._observe,
             nursery=self._nursery,
             refused=self._refused,
+            secret=self._secret,
             tap=self._tap,
         )
         await connection.connect()

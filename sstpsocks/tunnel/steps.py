@@ -20,6 +20,12 @@ class Step(Enum):
     ADDRESSES = "addresses"
     DHCP = "DHCP"
     """Not on the way up: reported when the network has told its routes and search domains, if it does."""
+    IPV6 = "IPv6"
+    """Not on the way up: reported when there are IPv6 addresses or name servers, and when they change."""
+
+
+LATER_STEPS = frozenset({Step.DHCP, Step.IPV6})
+"""What may be reported while the tunnel is up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,11 @@ PASSWORD = "correct horse"
 class DemoSite:
     """A DemoServer that can be stopped and started again on the same port."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, ipv6: bool = False) -> None:
         certificate = make_certificate((SERVER_NAME,))
         self.ca_file = folder / "ca.pem"
         self.ca_file.write_bytes(certificate.ca_pem)
-        self.server = DemoServer(certificate, {"alice": PASSWORD})
+        self.server = DemoServer(certificate, {"alice": PASSWORD}, ipv6=ipv6)
         self.port = 0
         self.asked: list[CredentialRequest] = []
         """What the credential source of settings() was asked."""
@@ -79,9 +79,9 @@ class DemoSite:
 
 
 @asynccontextmanager
-async def demo_site(folder: Path) -> AsyncIterator[DemoSite]:
+async def demo_site(folder: Path, *, ipv6: bool = False) -> AsyncIterator[DemoSite]:
     """A running site."""
-    site = DemoSite(folder)
+    site = DemoSite(folder, ipv6=ipv6)
     async with trio.open_nursery() as nursery:
         await site.start(nursery)
         yield site

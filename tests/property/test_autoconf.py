@@ -119,7 +119,7 @@ def flipped(data: bytes, flip: tuple[int, int] | None) -> bytes:
 def test_nothing_breaks_the_machine_and_no_timer_spins(
     script: list[tuple[tuple[str, bytes], tuple[int, int] | None]],
 ) -> None:
-    host = Ipv6Configuration(bytes(7) + b"\x01", duid_uuid=bytes(16), entropy=SeededEntropy(3), link_mtu=1400)
+    host = Ipv6Configuration(bytes(7) + b"\x01", duid=bytes(18), entropy=SeededEntropy(3), link_mtu=1400)
     now = 0.0
     host.start(now)
     asked = b""

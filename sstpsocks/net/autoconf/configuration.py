@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from ...base.entropy import Entropy
-from .dhcpv6 import Dhcpv6Client, duid_of
+from .dhcpv6 import Dhcpv6Client
 from .lifetimes import earliest
 from .router import RouterDiscovery
 from .slaac import AddressAutoconfiguration, link_local_address
@@ -35,20 +35,18 @@ class Ipv6Configured:
     search_domains: tuple[str, ...]
     mtu: int
     """The largest IPv6 packet to send, in octets."""
-    hop_limit: int | None
-    """What packets should start with, when the router said so."""
 
 
 class Ipv6Configuration:
     """Finds addresses and name servers after IPV6CP has opened; asks quietly, and never in vain for ever."""
 
-    def __init__(self, identifier: bytes, *, duid_uuid: bytes, entropy: Entropy, link_mtu: int) -> None:
-        """``identifier``: our interface identifier by IPV6CP. ``duid_uuid``: 16 octets by which DHCPv6 knows us."""
+    def __init__(self, identifier: bytes, *, duid: bytes, entropy: Entropy, link_mtu: int) -> None:
+        """``identifier``: our interface identifier by IPV6CP. ``duid``: by which DHCPv6 knows us."""
         self.link_local = link_local_address(identifier)
         """Our link-local address, from which everything is sent."""
         self._router = RouterDiscovery(entropy, link_mtu=link_mtu)
         self._slaac = AddressAutoconfiguration(identifier)
-        self._dhcp = Dhcpv6Client(duid_of(duid_uuid), entropy)
+        self._dhcp = Dhcpv6Client(duid, entropy)
         self._told = self._snapshot()
 
     def __repr__(self) -> str:
@@ -105,5 +103,4 @@ class Ipv6Configuration:
             dns_servers=tuple(dict.fromkeys((*self._router.servers, *self._dhcp.dns_servers))),
             search_domains=tuple(dict.fromkeys((*self._router.domains, *self._dhcp.domains))),
             mtu=self._router.mtu,
-            hop_limit=self._router.hop_limit,
         )

@@ -8,13 +8,15 @@ the tunnel ends with it, and the server knows.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import math
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv6Address
 
 from ...base.entropy import Entropy
-from ...errors import LocalProtocolError, RemoteProtocolError
+from ...errors import RemoteProtocolError
 from .dhcpv6_message import Dhcpv6Message, IaAddress, IaNa, MessageType, OptionCode, StatusCode
 from .lifetimes import deadline, earliest
 from .retransmission import Retransmission, Transmissions
@@ -49,11 +51,15 @@ _ASKED_STATELESS = (
 )
 
 
-def duid_of(uuid: bytes) -> bytes:
-    """Return a DHCP unique identifier made of 16 octets (DUID-UUID, RFC 6355)."""
-    if len(uuid) != 16:
-        raise LocalProtocolError("a UUID has 16 octets", layer="dhcpv6")
-    return b"\x00\x04" + uuid
+def stable_duid(secret: bytes, network: bytes) -> bytes:
+    """Return a DHCP unique identifier (DUID-UUID, RFC 6355): always the same for the same secret and network.
+
+    In another network it is another one, so that nobody is recognised by it there, as with slaac.stable_identifier().
+    """
+    uuid = bytearray(hmac.digest(secret, b"DUID" + network, hashlib.sha256)[:16])
+    uuid[6] = uuid[6] & 0x0F | 0x80  # RFC 9562 section 5.8: version 8, made in a way of our own
+    uuid[8] = uuid[8] & 0x3F | 0x80  # RFC 9562 section 4.1: the variant
+    return b"\x00\x04" + bytes(uuid)
 
 
 class Dhcpv6State(Enum):

@@ -17,6 +17,7 @@ from .advertisement import RouterAdvertisement, RouterSolicitation
 from .lifetimes import ExpiringValues, earliest
 
 ALL_ROUTERS = IPv6Address("ff02::2")
+ALL_NODES = IPv6Address("ff02::1")
 HOP_LIMIT = 255
 """What neighbor discovery packets are sent with, and must still have: no router has passed them on."""
 
@@ -42,7 +43,7 @@ class RouterAdvertised:
 
 
 class RouterDiscovery:
-    """Asks for advertisements and keeps the name servers, search domains, MTU and hop limit that they give."""
+    """Asks for advertisements and keeps the name servers, search domains and MTU that they give."""
 
     def __init__(self, entropy: Entropy, *, link_mtu: int) -> None:
         self._entropy = entropy
@@ -55,8 +56,6 @@ class RouterDiscovery:
         self._domains: ExpiringValues[str] = ExpiringValues(MAX_DOMAINS)
         self.mtu = link_mtu
         """The largest IPv6 packet to send, in octets."""
-        self.hop_limit: int | None = None
-        """What packets should start with, when the router said so."""
 
     def __repr__(self) -> str:
         return f"<RouterDiscovery {self._solicitations} solicitations, servers {self.servers}, MTU {self.mtu}>"
@@ -94,8 +93,6 @@ class RouterDiscovery:
         # Advertisement with a non-zero Router Lifetime".
         if advertisement.router_lifetime:
             self._solicit_at = None
-        if advertisement.hop_limit:
-            self.hop_limit = advertisement.hop_limit
         # Section 6.3.4: a value "between the minimum link MTU [...] and the default value" is taken.
         if advertisement.mtu is not None and MIN_LINK_MTU <= advertisement.mtu <= self._link_mtu:
             self.mtu = advertisement.mtu

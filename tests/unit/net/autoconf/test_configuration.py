@@ -24,7 +24,7 @@ DNS = IPv6Address("2001:db8::53")
 
 def host() -> Ipv6Configuration:
     configuration = Ipv6Configuration(
-        bytes.fromhex("0000000000000007"), duid_uuid=bytes(16), entropy=SeededEntropy(1), link_mtu=1400
+        bytes.fromhex("0000000000000007"), duid=bytes(18), entropy=SeededEntropy(1), link_mtu=1400
     )
     configuration.start(0.0)
     return configuration
@@ -63,7 +63,7 @@ def test_an_advertisement_gives_everything() -> None:
             search_lists=(SearchList(("corp.example",), 1800),),
         ),
     )
-    assert configuration.next_event() == Ipv6Configured((HostAddress(OURS, True),), (DNS,), ("corp.example",), 1300, 64)
+    assert configuration.next_event() == Ipv6Configured((HostAddress(OURS, True),), (DNS,), ("corp.example",), 1300)
     assert configuration.next_event() is None
     assert asked(configuration, 100.0) == [], "neither flag is set"
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv6Address
 from itertools import pairwise
+from uuid import RFC_4122, UUID
 
 import pytest
 
 from sstpsocks.base.entropy import SeededEntropy
-from sstpsocks.errors import LocalProtocolError, RemoteProtocolError
-from sstpsocks.net.autoconf.dhcpv6 import IAID, MAX_ADDRESSES, Dhcpv6Client, Dhcpv6State, duid_of
+from sstpsocks.errors import RemoteProtocolError
+from sstpsocks.net.autoconf.dhcpv6 import IAID, MAX_ADDRESSES, Dhcpv6Client, Dhcpv6State, stable_duid
 from sstpsocks.net.autoconf.dhcpv6_message import Dhcpv6Message, IaAddress, IaNa, MessageType, OptionCode, StatusCode
 
-DUID = duid_of(bytes(range(16)))
+SECRET = bytes(range(16))
+DUID = stable_duid(SECRET, b"vpn.example.com")
 SERVER = b"\x00\x03\x00\x01server"
 ADDRESS = IPv6Address("2001:db8::100")
 DNS = IPv6Address("2001:db8::53")
@@ -302,7 +304,7 @@ def test_no_more_addresses_than_the_bound() -> None:
     "fields",
     [
         {"transaction_id": 0xABCDEF},
-        {"client_id": duid_of(bytes(16))},
+        {"client_id": stable_duid(SECRET, b"vpn.example.org")},
         {"client_id": None},
         {"server_id": None},
         {"type": MessageType.ADVERTISE},
@@ -340,6 +342,8 @@ def test_asking_for_an_address_supersedes_asking_for_names_and_not_the_other_way
     assert talk.client.state is Dhcpv6State.SOLICIT
 
 
-def test_a_uuid_has_sixteen_octets() -> None:
-    with pytest.raises(LocalProtocolError):
-        duid_of(b"short")
+def test_an_identifier_of_the_client_is_a_uuid_of_the_network() -> None:
+    assert stable_duid(SECRET, b"vpn.example.com") == DUID
+    assert len({DUID, stable_duid(SECRET, b"vpn.example.org"), stable_duid(bytes(16), b"vpn.example.com")}) == 3
+    uuid = UUID(bytes=DUID[2:])
+    assert (DUID[:2], uuid.version, uuid.variant) == (b"\x00\x04", 8, RFC_4122)
