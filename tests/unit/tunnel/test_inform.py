@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -149,8 +149,7 @@ class DhcpServer:
         """None: it stays silent."""
         self.requests: list[bytes] = []
 
-    async def serve(self, stack: Stack, pump: Pump) -> None:
-        acceptor = UdpAcceptor(stack.open_udp(local_port=67, allow_broadcast=True), pump)
+    async def serve(self, acceptor: UdpAcceptor) -> None:
         while True:
             request, _ = await acceptor.receive_from()
             self.requests.append(request)
@@ -162,10 +161,17 @@ class DhcpServer:
 def dhcp(monkeypatch: pytest.MonkeyPatch) -> DhcpServer:
     server = DhcpServer()
 
-    async def serve_both(stack: Stack, pump: Pump) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.serve, stack, pump)
-            nursery.start_soon(serve_intranet, stack, pump)
+    def serve_both(stack: Stack, pump: Pump) -> Coroutine[object, object, None]:
+        # All ports are open on return: the client may be quicker than a task.
+        intranet = serve_intranet(stack, pump)
+        acceptor = UdpAcceptor(stack.open_udp(local_port=67, allow_broadcast=True), pump)
+
+        async def serve() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.serve, acceptor)
+                nursery.start_soon(lambda: intranet)
+
+        return serve()
 
     monkeypatch.setattr(server_module, "serve_intranet", serve_both)
     return server
