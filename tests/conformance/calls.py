@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from sstpsocks.errors import SstpsocksError
@@ -44,7 +44,7 @@ class Calls:
         run, peer, now = self._run, self._run.peer, self._run.now
         match name:
             case "connect":
-                address = IPv4Address(arguments[0]) if arguments else peer.address
+                address = ip_address(arguments[0]) if arguments else peer.address
                 peer.connection = run.stack.connect_tcp(address, peer.port, now)
                 peer.local_port = peer.connection.local[1]
             case "listen":
@@ -92,7 +92,7 @@ class Calls:
                     raise run.fail(f"the user received {None if got is None else len(got)} octets")
             case "ping":
                 size = int(arguments[0])
-                address = IPv4Address(arguments[1]) if len(arguments) > 1 else run.peer.address
+                address = ip_address(arguments[1]) if len(arguments) > 1 else run.peer.address
                 self._echo = run.stack.send_echo(address, pattern(0, size), run.now)
             case _:
                 raise ScriptError(f"no such call: {name}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .ip_wire import ICMP, ICMP6, Captured
 from .language import SegmentText
-from .wire import FLAGS, QUIET_FLAGS, Captured, ScriptError, Segment, format_options, number_matches, pattern
+from .wire import FLAGS, QUIET_FLAGS, ScriptError, Segment, format_options, number_matches, pattern
 
 
 def segment_differences(text: SegmentText, first: int, size: int, got: Segment) -> list[str]:
@@ -34,7 +35,7 @@ def icmp_differences(words: list[str], captured: Captured, got: str, last_receiv
     """Compare an ICMP message of ours with ``TYPE/CODE [quotes] [id N] [sequence N] [data N] [size N]``."""
     payload = captured.payload
     kind, code = (int(number) for number in words.pop(0).split("/"))
-    if captured.protocol != 1 or (payload[0], payload[1]) != (kind, code):
+    if captured.protocol not in (ICMP, ICMP6) or (payload[0], payload[1]) != (kind, code):
         return [f"got {got}"]
     differences = []
     while words:
@@ -47,6 +48,7 @@ def icmp_differences(words: list[str], captured: Captured, got: str, last_receiv
             continue
         value = words.pop(0)
         actual = {
+            "number": int.from_bytes(payload[4:8], "big"),
             "id": int.from_bytes(payload[4:6], "big"),
             "sequence": int.from_bytes(payload[6:8], "big"),
             "data": len(payload) - 8,
@@ -82,22 +84,12 @@ def _option_differences(text: SegmentText, got: Segment) -> list[str]:
 
 
 def ip_differences(wanted: dict[str, str], captured: Captured) -> list[str]:
-    """Compare the IPv4 header of a packet of ours with what a script asks for."""
-    ip = captured.ip
-    actual = {
-        "ttl": ip.ttl,
-        "tos": ip.tos,
-        "ect": ip.tos & 3,
-        "id": ip.id,
-        "size": len(captured.packet),
-        "df": int(ip.df),
-        "mf": int(ip.mf),
-        "ihl": ip.hl,
-    }
+    """Compare the IP header of a packet of ours with what a script asks for."""
+    actual = captured.fields
     differences = []
     for name, value in wanted.items():
         if name not in actual:
-            raise ScriptError(f"the IPv4 header has no {name}")
+            raise ScriptError(f"the IP header has no {name}")
         text = {"yes": "1", "no": "0"}.get(value, value)
         if not number_matches(text, actual[name]):
             differences.append(f"IP {name}: expected {text}, got {actual[name]}")

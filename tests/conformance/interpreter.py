@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import fields
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
 from sstpsocks.base.entropy import SeededEntropy
@@ -18,9 +18,10 @@ from sstpsocks.net.stack import Stack
 from .arrivals import Arrivals
 from .calls import Calls
 from .compare import icmp_differences, ip_differences, segment_differences
+from .ip_wire import ICMP, ICMP6, TCP, UDP, Captured, read_packet
 from .language import SegmentText, Statement, read_fields, read_script, read_segment_text, settings
-from .peer import OURS, PEER, Peer
-from .wire import FLAGS, MASK, Captured, ScriptError, pattern, read_packet, read_segment
+from .peer import OURS, OURS_6, OURS_LINK_LOCAL, PEER, PEER_6, Peer
+from .wire import FLAGS, MASK, ScriptError, pattern, read_segment
 
 HERE = Path(__file__).parent
 _ORIGIN = 1000.0
@@ -143,12 +144,14 @@ class Interpreter:
 
     def _do(self, verb: str, arguments: tuple[str, ...], statement: Statement) -> None:
         match verb:
-            case "mtu" | "config" if self._stack is not None:
+            case "mtu" | "config" | "ipv6" if self._stack is not None:
                 raise ScriptError(f"{verb} comes before everything else")
             case "mtu":
                 self._mtu = int(arguments[0])
             case "config":
                 self._config.update(settings(arguments, statement.text))
+            case "ipv6":
+                self._use_ipv6()
             case "peer":
                 self._choose_peer(arguments)
             case "send":
@@ -167,10 +170,17 @@ class Interpreter:
             case _:
                 self._calls.check(verb, arguments)
 
+    def _use_ipv6(self) -> None:
+        """Speak IPv6 from here on, on a link of at least 1280 octets."""
+        self._mtu = max(self._mtu, 1280)
+        self.peer.address = PEER_6
+        self.stack.add_address(OURS_LINK_LOCAL, 64)
+        self.stack.add_address(OURS_6, 64)
+
     def _choose_peer(self, arguments: tuple[str, ...]) -> None:
         name, *rest = arguments
         if name not in self.peers:
-            self.peers[name] = Peer(name, PEER, 80 + len(self.peers), local_port=self.peer.local_port)
+            self.peers[name] = Peer(name, self.peer.address, 80 + len(self.peers), local_port=self.peer.local_port)
         self.peer = self.peers[name]
         for key, value in zip(rest[::2], rest[1::2], strict=True):
             match key:
@@ -179,7 +189,7 @@ class Interpreter:
                 case "to":
                     self.peer.local_port = int(value)
                 case "address":
-                    self.peer.address = IPv4Address(value)
+                    self.peer.address = ip_address(value)
                 case "iss" if value[0] in "+-":
                     self.peer.iss = (self.peer.iss + int(value)) & MASK
                 case "iss":
@@ -224,7 +234,7 @@ class Interpreter:
             for packet in packets:
                 captured = read_packet(packet, self._script_time())
                 # RFC 9293 section 3.9.1.1 (MUST-45), RFC 1122 section 3.2.1.3: the source is the host's own address.
-                assert captured.ip.src == OURS.packed, f"sent from {IPv4Address(captured.ip.src)}"
+                assert captured.source in self.stack.local_addresses, f"sent from {captured.source}"
                 self._last_sent[captured.protocol] = packet
                 self._learn(captured)
                 self._trace.append(f"  {captured.at:8.3f}  sent      {self._describe(captured)}")
@@ -232,11 +242,15 @@ class Interpreter:
 
     def _learn(self, captured: Captured) -> None:
         """Take our initial sequence number from a SYN."""
-        if captured.protocol != 6:
+        if captured.protocol != TCP or captured.is_fragment:
             return
         octets = captured.payload
         peer = self._peer_of(captured)
-        if peer is not None and octets[13] & FLAGS["SYN"]:
+        if peer is None:
+            return
+        segment = read_segment(captured, 0, 0)
+        peer.timestamps += [(captured.at, int(str(value[0]))) for name, value in segment.options if name == "TS"]
+        if octets[13] & FLAGS["SYN"]:
             iss = int.from_bytes(octets[4:8], "big")
             if iss != peer.our_iss:
                 peer.iss_step = (iss - peer.our_iss) & MASK
@@ -245,7 +259,7 @@ class Interpreter:
 
     def _peer_of(self, captured: Captured) -> Peer | None:
         for peer in self.peers.values():
-            if peer.endpoint == captured.remote:
+            if peer.endpoint == (captured.destination, captured.remote_port):
                 return peer
         return None
 
@@ -254,15 +268,15 @@ class Interpreter:
             raise self._failure(f"unexpected: {self._describe(self._sent[0])} at {self._sent[0].at:.3f}")
 
     def _describe(self, captured: Captured) -> str:
-        if captured.protocol == 6 and not captured.ip.offset:
+        payload = captured.payload
+        if captured.protocol == TCP and not captured.is_fragment:
             peer = self._peer_of(captured)
             base = (peer.our_iss, peer.iss) if peer is not None else (0, 0)
             return str(read_segment(captured, *base)) + (f" to {peer.name}" if peer not in (None, self.peer) else "")
-        payload = captured.payload
-        if captured.protocol == 1 and not captured.ip.offset:
+        if captured.protocol in (ICMP, ICMP6) and not captured.is_fragment:
             return f"ICMP {payload[0]}/{payload[1]} of {len(payload)} octets"
-        name = {1: "ICMP", 6: "TCP", 17: "UDP"}.get(captured.protocol, f"protocol {captured.protocol}")
-        return f"{name} of {len(payload)} octets"
+        name = {ICMP: "ICMP", ICMP6: "ICMP", TCP: "TCP", UDP: "UDP"}.get(captured.protocol, str(captured.protocol))
+        return f"{name} of {len(payload)} octets" + (" in a fragment" if captured.is_fragment else "")
 
     def _failure(self, message: str) -> ScriptFailure:
         where = f"{self._statement.where}: {self._statement.text}" if self._statement else self._path.name
@@ -302,8 +316,8 @@ class Interpreter:
         wanted += f":{first + size}" if size else ""
         captured = self._next(wanted)
         peer = self._peer_of(captured)
-        if captured.protocol != 6 or peer is None:
-            raise self._failure(f"expected {wanted}, got {self._describe(captured)} to {captured.remote}")
+        if captured.protocol != TCP or peer is None:
+            raise self._failure(f"expected {wanted}, got {self._describe(captured)} to {captured.destination}")
         got = read_segment(captured, peer.our_iss, peer.iss)
         differences = [] if peer is self.peer else [f"sent to {peer.name}, not to {self.peer.name}"]
         differences += segment_differences(text, first, size, got)
@@ -322,15 +336,15 @@ class Interpreter:
         got = self._describe(captured)
         match words[0]:
             case "UDP":
-                ports = f"{captured.local_port}>{captured.remote[1]}"
+                ports = f"{captured.local_port}>{captured.remote_port}"
                 wanted = rest[0].replace("any", str(captured.local_port))
-                if captured.protocol != 17 or ports != wanted or payload[8:] != pattern(0, int(rest[1])):
+                if captured.protocol != UDP or ports != wanted or payload[8:] != pattern(0, int(rest[1])):
                     differences.append(f"got {got} {ports}")
             case "fragment":
                 first, end = (int(edge) for edge in rest[0].split(":"))
-                more = "more" in rest
-                if (captured.ip.offset * 8, len(payload), bool(captured.ip.mf)) != (first, end - first, more):
-                    differences.append(f"got offset {captured.ip.offset} of {len(payload)} octets, MF {captured.ip.mf}")
+                fields = captured.fields
+                if (fields["offset"], len(payload), fields["mf"]) != (first, end - first, int("more" in rest)):
+                    differences.append(f"got {len(payload)} octets at {fields['offset']}, more {fields['mf']}")
             case _:
                 differences += icmp_differences(rest, captured, got, self._last_received)
         if differences:

@@ -11,6 +11,7 @@ time arrive in one batch.
 
     mtu 1040                    the link; 1040 octets, so that the MSS is 1000, unless said otherwise
     config NAME=VALUE ...       settings of StackConfig
+    ipv6                        both ends speak IPv6, on a link of 1280 octets
     after PRELUDE NAME=VALUE    begin where a file of preludes/ ends; its end is time 0
     peer NAME [port N] [iss N]  who sends and is spoken to from here on; made when new
     call ...                    a call of the user: connect, listen, accept, send, receive, shutdown, close, abort ...
@@ -20,6 +21,8 @@ time arrive in one batch.
 
     PACKET is  FLAGS [seq FIRST[:END[/STEP]]] [ack N] [win N] [urg N] [<OPTIONS>] [ip{FIELDS}] [other]
            or  UDP FROM>TO SIZE,  ICMP TYPE/CODE ...,  fragment NAME FIRST:END,  IP proto SIZE
+
+``TS 5 echo`` echoes our last timestamp, ``TS 5 echo@1.5`` that of what left at 1.5.
 
 Sequence numbers are relative to each side's SYN, which is 0. Data is a fixed pattern, checked on both sides.
 """
@@ -193,5 +196,5 @@ def read_fields(text: str) -> dict[str, str]:
         if words and words[0].startswith("!"):
             fields[words[0][1:]] = "no"
         elif words:
-            fields[words[0]] = words[1] if len(words) > 1 else "yes"
+            fields[words[0]] = "".join(words[1:]) or "yes"
     return fields

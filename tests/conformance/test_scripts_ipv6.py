@@ -13,7 +13,7 @@ from .ipv6 import TranslatedStack
 from .test_scripts import SCRIPTS
 
 ABOUT_IPV4 = re.compile(
-    r"\bip\{|\bICMP\b|\bUDP\b|\bIP\b|\bdatagram\b|\bping\b|\budp|\baddress\b|\bcall connect \d|\b536\b"
+    r"\bip\{|\bipv6\b|\bICMP\b|\bUDP\b|\bIP\b|\bdatagram\b|\bping\b|\budp|\baddress\b|\bcall connect \d|\b536\b"
 )
 """In a line of a script: it is about more than TCP, or about the default MSS of IPv4."""
 

@@ -1,18 +1,12 @@
-"""Packets of the conformance scripts: as scripts write them, as octets, and back.
-
-Built with struct and dpkt's checksum, read by dpkt: the code under test is not its own judge.
-"""
+"""TCP segments of the conformance scripts: as scripts write them, as octets, and back."""
 
 from __future__ import annotations
 
 import re
 import struct
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
-import dpkt
-
-from tests.helpers.ip_packets import parse, with_pseudo_header
+from .ip_wire import TCP, Captured, IPAddress, addresses, build_ip, transport_checksum
 
 MASK = 0xFFFFFFFF
 FLAGS = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32, "ECE": 64, "CWR": 128}
@@ -139,17 +133,17 @@ def _number(value: object) -> int:
     return int(str(value), 0)
 
 
-# --- Packets that the peer sends -------------------------------------------------------------------------------------
+# --- Segments of the peer --------------------------------------------------------------------------------------------
 
 
 def build_segment(
     segment: Segment,
-    source: tuple[IPv4Address, int],
-    destination: tuple[IPv4Address, int],
+    source: tuple[IPAddress, int],
+    destination: tuple[IPAddress, int],
     seq_base: int,
     ack_base: int,
 ) -> bytes:
-    """Return an IPv4 packet; ``seq_base`` is the sender's ISS, ``ack_base`` the receiver's."""
+    """Return an IP packet; ``seq_base`` is the sender's ISS, ``ack_base`` the receiver's."""
     options = encode_options(segment.options, seq_base=ack_base)
     bits = sum(FLAGS[name] for name in segment.flags)
     offset = int(segment.ip.get("dataoffset", (20 + len(options)) // 4))
@@ -168,89 +162,14 @@ def build_segment(
         segment.urgent,
     )
     octets = head + options + segment.payload
-    value = with_pseudo_header(octets, 6, source[0], destination[0])
+    value = transport_checksum(octets, TCP, *addresses(segment.ip, source[0], destination[0]))
     if "tcpchecksum" in segment.ip:
         value ^= 0x5555
     octets = octets[:16] + struct.pack("!H", value) + octets[18:]
-    return build_ip(octets, 6, source[0], destination[0], segment.ip)
+    return build_ip(octets, TCP, source[0], destination[0], segment.ip)
 
 
-def build_ip(
-    payload: bytes, protocol: int, source: IPv4Address, destination: IPv4Address, changes: dict[str, str]
-) -> bytes:
-    """Return an IPv4 packet; ``changes`` are what a script says in ``ip{...}``."""
-    options = bytes.fromhex(changes.get("options", ""))
-    header_words = int(changes.get("ihl", 5 + len(options) // 4))
-    flags = (0x4000 if "df" in changes else 0) | (0x2000 if "mf" in changes else 0) | int(changes.get("offset", 0)) // 8
-    header = struct.pack(
-        "!BBHHHBBH4s4s",
-        int(changes.get("version", 4)) << 4 | header_words,
-        int(changes.get("tos", 0)),
-        int(changes.get("length", 20 + len(options) + len(payload))),
-        int(changes.get("id", 1)),
-        flags,
-        int(changes.get("ttl", 64)),
-        int(changes.get("proto", protocol)),
-        0,
-        IPv4Address(changes.get("src", str(source))).packed,
-        IPv4Address(changes.get("dst", str(destination))).packed,
-    )
-    value = dpkt.in_cksum(header + options)
-    if "checksum" in changes:
-        value ^= 0x5555
-    packet = header[:10] + struct.pack("!H", value) + header[12:] + options + payload
-    return packet[: int(changes.get("truncate", len(packet)))] + bytes(int(changes.get("trailer", 0)))
-
-
-def build_icmp(kind: int, code: int, rest: bytes, body: bytes, *, bad_checksum: bool = False) -> bytes:
-    """Return an ICMP message; ``rest`` is its octets 4 to 8."""
-    message = struct.pack("!BBH", kind, code, 0) + rest + body
-    value = dpkt.in_cksum(message) ^ (0x5555 if bad_checksum else 0)
-    return message[:2] + struct.pack("!H", value) + message[4:]
-
-
-def build_udp(
-    source: tuple[IPv4Address, int], destination: tuple[IPv4Address, int], payload: bytes, checksum: str = "good"
-) -> bytes:
-    """Return a UDP datagram; ``checksum`` is good, bad or none."""
-    head = struct.pack("!HHH", source[1], destination[1], 8 + len(payload))
-    value = with_pseudo_header(head + b"\0\0" + payload, 17, source[0], destination[0]) or 0xFFFF
-    if checksum == "bad":
-        value ^= 0x5555
-    elif checksum == "none":
-        value = 0
-    return head + struct.pack("!H", value) + payload
-
-
-# --- Packets of ours -------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Captured:
-    """A packet that the stack sent, read by dpkt: checksums and lengths are verified."""
-
-    at: float
-    """Script time in seconds."""
-    packet: bytes
-    protocol: int
-    ip: dpkt.ip.IP
-    remote: tuple[IPv4Address, int]
-    """Address and port (0 when it has none) that it goes to."""
-    local_port: int
-
-    @property
-    def payload(self) -> bytes:
-        """What follows the IP header."""
-        return self.packet[self.ip.hl * 4 :]
-
-
-def read_packet(packet: bytes, at: float) -> Captured:
-    """Read a packet of ours. AssertionError when it is malformed."""
-    ip = parse(packet)
-    remote_port = local_port = 0
-    if ip.p in (6, 17) and not ip.offset:
-        local_port, remote_port = struct.unpack_from("!HH", packet, ip.hl * 4)
-    return Captured(at, packet, ip.p, ip, (IPv4Address(ip.dst), remote_port), local_port)
+# --- Segments of ours ------------------------------------------------------------------------------------------------
 
 
 def read_segment(captured: Captured, seq_base: int, ack_base: int) -> Segment:
