@@ -130,16 +130,25 @@ class NegotiationFailed(TunnelError):
         """"lcp", "authentication", "ipcp"."""
 
 
+_LOST_HINT = "connect again, or have that done by itself (--reconnect auto, the default)"
+
+
 class PeerUnresponsive(TunnelError):
     """An established tunnel fell silent and did not answer our echo requests."""
 
     exit_code = EXIT_LOST
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint or _LOST_HINT)
 
 
 class TunnelClosed(TunnelError):
     """An established tunnel ended: the server closed it, or the connection broke."""
 
     exit_code = EXIT_LOST
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint or _LOST_HINT)
 
 
 class DialError(SstpsocksError):

@@ -48,6 +48,8 @@ def describe_status(attribute_id: int | None, status: int | None) -> str:
     """Return a Status Info in words, with the numbers that logs on the other side show; empty for none."""
     if status is None:
         return ""
+    if attribute_id == AttributeId.NO_ERROR and status == Status.NO_ERROR:
+        return "no error (attribute 0, status 0)"
     text = _STATUS_TEXTS[Status(status)] if status in _STATUS_TEXTS else "unknown"
     if attribute_id is None:
         return f"{text} (status {status})"

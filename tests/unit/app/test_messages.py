@@ -254,7 +254,11 @@ def test_messages_are_one_line_with_one_hint() -> None:
         (CertificateRejected("wrong name", reason="x"), "wrong name", 4),
         (AuthenticationFailed("E=691"), "E=691", 5),
         (RemoteProtocolError("nonsense", layer="sstp"), "nonsense", 6),
-        (TunnelClosed("gone"), "gone", 7),
+        (
+            TunnelClosed("gone"),
+            "gone. Connect again, or have that done by itself (--reconnect auto, the default)",
+            7,
+        ),
         (KeyboardInterrupt(), "", 0),
         (BrokenPipeError(), "", 0),
     ],

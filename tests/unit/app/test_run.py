@@ -234,7 +234,7 @@ async def test_a_first_connect_that_fails_ends_with_its_exit_code(
 
 
 async def test_a_tunnel_that_is_lost_for_good_ends_the_program_with_7(world: World) -> None:
-    world.tunnel.failure = TunnelClosed("the server closed the call")
+    world.tunnel.failure = TunnelClosed("the server closed the call", hint="Wait")
 
     async def lose() -> None:
         await world.ready()
@@ -250,7 +250,7 @@ async def test_a_tunnel_that_is_lost_for_good_ends_the_program_with_7(world: Wor
     with pytest.raises(ExceptionGroup) as caught:
         await both()
     failure = describe(caught.value)
-    assert (failure.exit_code, failure.text) == (7, "the server closed the call")
+    assert (failure.exit_code, failure.text) == (7, "the server closed the call. Wait")
     assert "closed the call" not in world.screen.getvalue(), "it is said once, at the end"
     assert not world.ready_file.exists()
 

@@ -9,6 +9,7 @@ import pytest
 from sstpsocks.errors import LocalProtocolError, RemoteProtocolError
 from sstpsocks.sstp.client import SstpClient
 from sstpsocks.sstp.crypto_binding import verify_call_connected
+from sstpsocks.sstp.explain import describe_status
 from sstpsocks.sstp.machine import SstpTimers
 from sstpsocks.sstp.packet import (
     ALL_HASHES,
@@ -302,6 +303,10 @@ def test_an_unknown_message_type_aborts_the_call(state: Callable[[], Playbook]) 
 # The server ends the call
 
 
+def test_an_abort_without_a_reason_is_told_so() -> None:
+    assert describe_status(0, 0) == "no error (attribute 0, status 0)"
+
+
 @pytest.mark.parametrize("state", LIVE)
 @pytest.mark.parametrize(
     ("abort", "told"),
@@ -309,6 +314,7 @@ def test_an_unknown_message_type_aborts_the_call(state: Callable[[], Playbook]) 
         pytest.param(call_abort(2, 7), " 2:7", id="as specified"),
         pytest.param(control(MessageType.CALL_ABORT), "", id="no attribute"),
         pytest.param(bytes.fromhex("1001 0010 0005 0001 0002 0008 00000007"), " -:7", id="only the status"),
+        pytest.param(call_abort(0, 0), " 0:0", id="no reason given"),
         pytest.param(bytes.fromhex("1001 000c 0005 0001 0002 00ff"), "", id="broken attribute"),
     ],
 )
