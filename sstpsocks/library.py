@@ -119,6 +119,7 @@ async def open_tunnel(
     search_domains: Sequence[str] = (),
     strict_routes: bool = False,
     dhcp: Literal["auto", "anonymous", "never"] = "auto",
+    ipv6: bool = True,
     observe: StepObserver = ignore_steps,
     on_state: StateObserver = ignore_states,
 ) -> AsyncIterator[Tunnel]:
@@ -132,7 +133,7 @@ async def open_tunnel(
     largest IP packet sent, 576 to 4087. ``timeouts``: seconds for each step. ``reconnect``: "never" ends the tunnel
     when it is lost. ``search_domains``: where names without a dot are looked for, before what the network tells by
     DHCP. ``strict_routes``: reach only what the network pushed routes to, once it has. ``dhcp``: whether to ask it at
-    all; "anonymous" gives no host name.
+    all; "anonymous" gives no host name. ``ipv6``: whether to have IPv6 too, where the server offers it.
 
     Raises ConfigError for unusable arguments and TunnelError (with ``exit_code`` and ``hint``) when the first
     connect fails: TransportFailed, CertificateRejected, HttpRejected, CallRejected, AuthenticationFailed,
@@ -167,6 +168,7 @@ async def open_tunnel(
             timeouts=timeouts if timeouts is not None else Timeouts(),
             reconnect=reconnect,
             dhcp=dhcp,
+            ipv6=ipv6,
             strict_routes=strict_routes,
             search_domains=tuple(_domain(domain) for domain in search_domains),
         ),

@@ -152,6 +152,7 @@ def _tunnel(layers: Layers, has_terminal: bool) -> tuple[TunnelSettings, Passwor
         ),
         reconnect=_reconnect(layers),
         dhcp=_dhcp(layers),
+        ipv6=layers.text("ipv6") != "never",
         strict_routes=layers.switch("strict_routes"),
         search_domains=_search_domains(layers),
         pcap_file=layers.text("pcap"),

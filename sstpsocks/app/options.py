@@ -227,6 +227,14 @@ OPTIONS: tuple[Option, ...] = (
         help="ask the network for routes and search domains (DHCPINFORM); anonymous gives no host name",
     ),
     Option(
+        name="ipv6",
+        group=TUNNEL,
+        metavar="WHEN",
+        choices=("auto", "never"),
+        default="auto",
+        help="whether to have IPv6 in the tunnel: auto takes it where the server offers it",
+    ),
+    Option(
         name="pcap",
         kind=Kind.PATH,
         group=TUNNEL,

@@ -112,6 +112,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "search-domain": "corp.example,lab.example",
         "strict-routes": "true",
         "dhcp": "anonymous",
+        "ipv6": "never",
         "pcap": str(tmp_path / "x.pcapng"),
         "connect-timeout": "1",
         "tls-timeout": "2",
@@ -383,6 +384,12 @@ def test_search_domains_keep_their_order(tmp_path: Path) -> None:
         "xn--bcher-kva.example",
         "a.example",
     )
+
+
+def test_ipv6_unless_it_is_not_wanted(tmp_path: Path) -> None:
+    assert load(tmp_path, "h", "--user", "u", PASSWORD="x").tunnel.ipv6
+    assert load(tmp_path, "h", "--user", "u", "--ipv6", "auto", PASSWORD="x").tunnel.ipv6
+    assert not load(tmp_path, "h", "--user", "u", "--ipv6", "never", PASSWORD="x").tunnel.ipv6
 
 
 def test_what_is_asked_by_dhcp(tmp_path: Path) -> None:
