@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,15 @@ class Client:
         value: list[str] = self.ready[key]
         return value
 
+    def wait_ipv6(self, timeout: float = TOLD_TIMEOUT) -> str:
+        """Wait until the ready file has an IPv6 address, and return it."""
+        deadline = time.monotonic() + timeout
+        while not (found := [address for address in self.ready["addresses"] if ":" in address]):
+            assert time.monotonic() < deadline, f"no IPv6 address within {timeout} s:\n{self.log}"
+            time.sleep(0.02)
+            self.ready = json.loads(self.ready_file.read_text())
+        return str(found[0])
+
     def wait_exit(self, timeout: float) -> int:
         """Wait for the end of the program and return its exit code."""
         return self.process.wait(timeout)
@@ -102,15 +112,14 @@ class Client:
 
 
 def socks_connect(server: tuple[str, int], target: str, port: int, timeout: float) -> tuple[socket.socket, int]:
-    """Open a SOCKS5 connection to a name or IPv4 address; return the socket and the reply code."""
+    """Open a SOCKS5 connection to a name or address; return the socket and the reply code."""
     stream = socket.create_connection(server, timeout)
     stream.sendall(b"\x05\x01\x00")
     assert _exactly(stream, 2) == b"\x05\x00"
     try:
-        address = b"\x01" + socket.inet_aton(target) if target.count(".") == 3 else b""
-    except OSError:
-        address = b""
-    if not address:
+        packed = ip_address(target).packed
+        address = (b"\x01" if len(packed) == 4 else b"\x04") + packed
+    except ValueError:
         address = b"\x03" + bytes([len(target)]) + target.encode()
     stream.sendall(b"\x05\x01\x00" + address + port.to_bytes(2, "big"))
     head = _exactly(stream, 4)

@@ -44,6 +44,14 @@ class Server:
     """A network to which DHCP pushes a route."""
     no_route: str
     """host:port to which it pushes none."""
+    http6: str
+    """As http, by an IPv6 address."""
+    http6_by_name: str
+    """A URL by a name that has only an IPv6 address."""
+    upload6: str
+    """As upload, by an IPv6 address."""
+    replies6: str
+    """As replies, with IPv6 addresses in brackets."""
     stop: str
     """Shell command that stops the server at once."""
     start: str
@@ -58,10 +66,14 @@ class Server:
             pytest.skip(f"{PREFIX}{field.upper()} is not set")
         return value
 
-    def targets(self) -> list[tuple[str, int, int]]:
-        """Host, port and expected SOCKS reply of every entry of ``replies``."""
-        entries = [entry.rpartition("=") for entry in self.replies.split()]
-        return [(target.rpartition(":")[0], int(target.rpartition(":")[2]), int(code)) for target, _, code in entries]
+    def targets(self, field: str = "replies") -> list[tuple[str, int, int]]:
+        """Host, port and expected SOCKS reply of every entry of ``replies`` or ``replies6``."""
+        found = []
+        for entry in self.need(field).split():
+            target, _, code = entry.rpartition("=")
+            host, _, port = target.rpartition(":")
+            found.append((host.strip("[]"), int(port), int(code)))
+        return found
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +103,10 @@ def server() -> Server:
         single_label=get("SINGLE_LABEL"),
         route=get("ROUTE"),
         no_route=get("NO_ROUTE"),
+        http6=get("HTTP6"),
+        http6_by_name=get("HTTP6_BY_NAME"),
+        upload6=get("UPLOAD6"),
+        replies6=get("REPLIES6"),
         stop=get("STOP"),
         start=get("START"),
         recovery=float(get("RECOVERY", "3")),
