@@ -26,8 +26,9 @@ def make_client(
     *,
     certificate: bytes = CERTIFICATE,
     methods: tuple[AuthMethod, ...] = (AuthMethod.MSCHAPV2,),
+    ipv6: bool = False,
 ) -> Link:
-    config = PppConfig(role=Role.CLIENT, methods=methods, credentials=Credentials("alice", password))
+    config = PppConfig(role=Role.CLIENT, methods=methods, credentials=Credentials("alice", password), ipv6=ipv6)
     return Link(SstpClient(certificate, timers=SstpTimers()), PppPeer(config, SeededEntropy("client")))
 
 
@@ -35,6 +36,7 @@ def make_server(
     *,
     methods: tuple[AuthMethod, ...] = (AuthMethod.MSCHAPV2,),
     hashes: HashProtocol = HashProtocol.SHA256 | HashProtocol.SHA1,
+    ipv6: bool = False,
 ) -> Link:
     config = PppConfig(
         role=Role.SERVER,
@@ -43,6 +45,7 @@ def make_server(
         local_address=SERVER_ADDRESS,
         peer_address=CLIENT_ADDRESS,
         dns=(SERVER_ADDRESS,),
+        ipv6=ipv6,
     )
     entropy = SeededEntropy("server")
     return Link(SstpServer(CERTIFICATE, entropy, offered_hashes=hashes), PppPeer(config, entropy))

@@ -14,7 +14,17 @@ from sstpsocks.errors import (
     TunnelClosed,
     TunnelError,
 )
-from sstpsocks.link import CredentialsWanted, Link, LinkDown, LinkFailing, LinkPhase, LinkUp, PhaseEntered
+from sstpsocks.link import (
+    CredentialsWanted,
+    Ipv6Down,
+    Ipv6Up,
+    Link,
+    LinkDown,
+    LinkFailing,
+    LinkPhase,
+    LinkUp,
+    PhaseEntered,
+)
 from sstpsocks.ppp.auth import AuthMethod, Credentials
 from sstpsocks.ppp.packet import build_frame
 from sstpsocks.sstp.packet import HashProtocol, encode_data
@@ -81,6 +91,30 @@ def test_carries_both_ip_versions_in_order_once_ipv6cp_is_open() -> None:
         assert stream.count(b"\xff\x03\x00\x57\x60") == 3
         pair.deliver(receiver, stream)
         assert pair.packets[receiver] == packets
+
+
+@pytest.mark.parametrize(("client", "server"), [(True, True), (True, False), (False, True)])
+def test_ipv6_comes_up_when_both_ends_have_it(client: bool, server: bool) -> None:
+    pair = LinkPair(make_client(ipv6=client), make_server(ipv6=server))
+    pair.run(60.0)
+    for link in (pair.client, pair.server):
+        assert link.phase is LinkPhase.UP
+        opened = [event for event in pair.events[link] if isinstance(event, Ipv6Up)]
+        assert bool(opened) is (client and server)
+    if client and server:
+        pair.deliver(pair.server, pair.client.frame_packets([IPV6_PACKET]))
+        assert pair.packets[pair.server] == [IPV6_PACKET]
+
+
+def test_the_end_of_ipv6_is_told_and_nothing_else_ends() -> None:
+    pair = LinkPair(make_client(ipv6=True), make_server(ipv6=True))
+    pair.run(1.0)
+    terminate_request = bytes.fromhex("ff0380570509 0004")
+    pair.deliver(pair.client, encode_data(terminate_request))
+    pair.exchange()
+    assert isinstance(pair.events[pair.client][-1], Ipv6Down)
+    assert pair.client.phase is LinkPhase.UP
+    assert pair.client.frame_packets([IPV6_PACKET]) == b""
 
 
 def test_ipv6_does_not_pass_before_ipv6cp_is_open() -> None:

@@ -11,7 +11,7 @@ from dpkt import pcapng
 
 from sstpsocks.errors import ConnectionLost, TunnelClosed
 from sstpsocks.link import LinkPhase
-from sstpsocks.tunnel.driver import OUTPUT_BUDGET
+from sstpsocks.tunnel.driver import MAX_EARLY_PACKETS, OUTPUT_BUDGET
 from sstpsocks.tunnel.streams import TcpStream
 from sstpsocks.tunnel.taps import PcapTap
 from tests.helpers.certificates import Issued
@@ -46,6 +46,35 @@ async def receive_exactly(stream: TcpStream, count: int) -> bytes:
         received += data
     assert len(received) == count
     return bytes(received)
+
+
+async def test_packets_that_come_before_the_stack_are_kept_for_it(
+    autojump_clock: Clock, good: Issued, ca_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IPv6 may open before IPv4, and a server advertises itself at once."""
+    pair = DriverPair(good, ca_file)
+    link = pair.client.link
+    receive_data = link.receive_data
+    batches = 0
+
+    def with_early_packets(data: bytes, now: float) -> tuple[bytes, list[tuple[int, int]]]:
+        nonlocal batches
+        buffer, spans = receive_data(data, now)
+        if link.phase is LinkPhase.UP:
+            return buffer, spans
+        batches += 1
+        return buffer, [(0, 1)] * 3
+
+    monkeypatch.setattr(link, "receive_data", with_early_packets)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pair.server.run)
+        nursery.start_soon(pair.client.run)
+        await pair.client.up.wait()
+        await pair.server.up.wait()
+        await pair.connect()
+        nursery.cancel_scope.cancel()
+    assert batches * 3 > MAX_EARLY_PACKETS
+    assert pair.client.stack.counters.ip_in_truncated_pkts == MAX_EARLY_PACKETS
 
 
 async def test_carries_data_both_ways(autojump_clock: Clock, good: Issued, ca_file: str) -> None:
