@@ -14,9 +14,11 @@ RTT = 0.1
 class SackPeer:
     """Our end has ``segments`` full segments to send and sends them as far as the window lets it."""
 
-    def __init__(self, segments: int, *, window: int = 60_000) -> None:
-        # NewReno halves the window, which is easier to follow than CUBIC's.
-        self.peer: Peer = established(TcpConfig(congestion_control="newreno"), sack=True, window=window)
+    def __init__(self, segments: int, *, window: int = 60_000, timestamps: bool = False) -> None:
+        # NewReno halves the window, which is easier to follow than CUBIC's. Room for the option in every segment.
+        config = TcpConfig(congestion_control="newreno")
+        mss = MSS + 12 if timestamps else MSS
+        self.peer: Peer = established(config, mss=mss, sack=True, window=window, timestamps=timestamps)
         self.connection = self.peer.connection
         self.window = window
         self.received: set[int] = set()

@@ -63,18 +63,16 @@ class Rack:
             f" dsack_round {self.dsack_round}>"
         )
 
-    def update(self, delivered: list[Transmission], now: float, echoed: float | None = None) -> float | None:
-        """Steps 1 to 3 for segments newly acknowledged, in order. Return a round-trip time if one was measured.
-
-        ``echoed`` is when the segment left whose timestamp the ACK echoes, if that is known.
-        """
+    def update(self, delivered: list[Transmission], now: float) -> float | None:
+        """Steps 1 to 3 for segments newly acknowledged, in order. Return a round-trip time if one was measured."""
         measured = None
         for segment in delivered:
             rtt = now - segment.xmit_ts
             if segment.retransmitted:
                 # Step 2: "If a segment is acknowledged after retransmission, RACK needs to find out which transmission
-                # it was": one that comes back sooner than any round trip, or whose timestamp says so, was the first.
-                if (echoed is not None and echoed < segment.xmit_ts) or (self.min_rtt is None or rtt < self.min_rtt):
+                # it was": one that comes back sooner than any round trip was the first. The other test, by timestamp,
+                # cannot tell for what is only selectively acknowledged (its echo is older); undo.py makes it.
+                if self.min_rtt is None or rtt < self.min_rtt:
                     if segment.end > self.fack:
                         self.fack = segment.end
                     continue

@@ -9,6 +9,9 @@ from .tcb import Tcb
 MAXIMUM_BLOCKS = 4
 """RFC 2018 section 3: "40 bytes available for TCP options can specify a maximum of 4 blocks"."""
 
+MAXIMUM_REPORTS = 8
+"""Duplicates that wait to be reported, each in an ACK of its own: more in one batch are not worth their ACKs."""
+
 
 def sack_due(tcb: Tcb) -> bool:
     """Whether an ACK has more to say than its acknowledgement number.
@@ -16,7 +19,7 @@ def sack_due(tcb: Tcb) -> bool:
     RFC 2018 section 4: "If sent at all, SACK options SHOULD be included in all ACKs which do not ACK the highest
     sequence number in the data receiver's queue."
     """
-    return tcb.sack_permitted and (bool(tcb.reassembly) or tcb.dsack is not None)
+    return tcb.sack_permitted and (bool(tcb.reassembly) or bool(tcb.dsack))
 
 
 def take_sack_option(tcb: Tcb, room: int) -> bytes:
@@ -27,9 +30,8 @@ def take_sack_option(tcb: Tcb, room: int) -> bytes:
     """
     maximum = min((room - 4) // 8, MAXIMUM_BLOCKS)
     blocks: list[tuple[int, int]] = []
-    if tcb.dsack is not None:
-        blocks.append(tcb.dsack)
-        tcb.dsack = None
+    if tcb.dsack:
+        blocks.append(tcb.dsack.pop(0))
     if tcb.reassembly:
         blocks += tcb.reassembly.blocks(maximum - len(blocks), tcb.rcv_nxt)
     return sack_option(blocks)
@@ -39,7 +41,9 @@ def note_duplicate(tcb: Tcb, start: int, end: int) -> None:
     """The octets from ``start`` up to ``end`` came a second time; those that follow each other become one report."""
     if not tcb.sack_permitted or start == end:
         return
-    if tcb.dsack is not None and tcb.dsack[1] == start & MASK:
-        start = tcb.dsack[0]
-    tcb.dsack = (start & MASK, end & MASK)
+    reports = tcb.dsack
+    if reports and reports[-1][1] == start & MASK:
+        reports[-1] = (reports[-1][0], end & MASK)
+    elif len(reports) < MAXIMUM_REPORTS:
+        reports.append((start & MASK, end & MASK))
     tcb.ack_now = True

@@ -14,7 +14,7 @@ from . import tlp
 from .progress import advance
 from .scoreboard import Scoreboard, Transmission
 from .tcb import Tcb
-from .timestamps import timed_out_data_acknowledged
+from .timestamps import clock, timed_out_data_acknowledged
 from .undo import F_RTO_NEW_DATA, F_RTO_OFF, F_RTO_WAIT
 
 _GROWTH_LIMIT = 2
@@ -69,7 +69,9 @@ def acknowledge(
     if dsack is not None and tcb.undo.reordered(dsack[0]):
         # RACK itself cannot see this: the original arrived after it was sent again.
         tcb.rack.reordering_seen = True
-    if dsack is not None and tcb.undo.duplicate(*dsack):
+    if (dsack is not None and tcb.undo.duplicate(*dsack)) or (
+        count and tcb.undo.retransmit_ts is not None and _eifel(tcb, tcb.undo.retransmit_ts)
+    ):
         undo(tcb, board, now)
     elif tcb.rto_recovery and tcb.undo.frto_step != F_RTO_OFF:
         _f_rto(tcb, board, ack, count, delivered, now)
@@ -219,6 +221,18 @@ def undo(tcb: Tcb, board: Scoreboard, now: float) -> None:
     tcb.in_recovery = tcb.rto_recovery = False
 
 
+def _eifel(tcb: Tcb, retransmit_ts: int) -> bool:
+    """RFC 3522 section 3.2, steps 4 and 5: "If the value of the Timestamp Echo Reply field of the acceptable ACK's
+    Timestamps option is smaller than the value of RetransmitTS", what it acknowledges is the original.
+    """
+    tcb.undo.retransmit_ts = None
+    if tcb.undo.prior is None or not tcb.ts_ecr or not lt(tcb.ts_ecr, retransmit_ts):
+        return False
+    if not tcb.undo.after_timeout:
+        tcb.rack.reordering_seen = True
+    return True
+
+
 def _f_rto(tcb: Tcb, board: Scoreboard, ack: int, count: int, delivered: list[Transmission], now: float) -> None:
     """RFC 5682 section 3.1, steps 2 and 3 of the SACK-enhanced version."""
     if tcb.undo.frto_step == F_RTO_WAIT:
@@ -287,6 +301,8 @@ def transmitted(tcb: Tcb, board: Scoreboard, seq: int, end: int, now: float) -> 
             # began late in its period would end in a timeout.
             tcb.rto_deadline = None
         if tcb.in_recovery or tcb.rto_recovery:
+            if tcb.timestamps and not tcb.undo.undo_retrans and start == board.high_ack:
+                tcb.undo.retransmit_ts = clock(tcb, now)
             tcb.undo.undo_retrans += again - start
             if tcb.rescue_rxt is None:
                 # (4.3): "set both HighRxt and RescueRxt to the highest sequence number in the retransmitted segment"

@@ -102,8 +102,10 @@ def next_packets(tcb: Tcb, now: float, max_bytes: int) -> list[bytes]:
     if tcb.bare_ack_first:
         packets.append(pure_ack(tcb, now))
     if tcb.ack_now and sack_due(tcb):
-        # Segments with data carry no SACK option, so that their size does not depend on it: this one goes before them.
+        # Segments with data carry no SACK option, so that their size does not depend on it: these go before them.
         packets.append(pure_ack(tcb, now))
+        while tcb.dsack:
+            packets.append(pure_ack(tcb, now))
     if tcb.send_head:
         packets.append(_head_segment(tcb, now))
     if tcb.scoreboard is not None:

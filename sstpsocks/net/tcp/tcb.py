@@ -292,7 +292,7 @@ class Tcb:
         """Data behind a hole."""
         self.sack_permitted = False
         """Both ends allowed selective acknowledgements (RFC 2018)."""
-        self.dsack: tuple[int, int] | None = None
+        self.dsack: list[tuple[int, int]] = []
         """What arrived a second time and is still to be reported (RFC 2883), as sequence numbers."""
         self.fin_seq: int | None = None
         """Sequence number of the peer's FIN, once a segment showed it."""

@@ -21,7 +21,17 @@ F_RTO_NEW_DATA = 3
 class Undo:
     """What is needed to take back the latest recovery."""
 
-    __slots__ = ("after_timeout", "duplicates", "frto_step", "prior", "retransmitted", "undo_marker", "undo_retrans")
+    __slots__ = (
+        "_earlier",
+        "after_timeout",
+        "duplicates",
+        "frto_step",
+        "prior",
+        "retransmit_ts",
+        "retransmitted",
+        "undo_marker",
+        "undo_retrans",
+    )
 
     def __init__(self) -> None:
         self.prior: CongestionControl | None = None
@@ -34,6 +44,12 @@ class Undo:
         """That recovery began with a retransmission timeout."""
         self.frto_step = F_RTO_OFF
         """Where F-RTO is."""
+        self.retransmit_ts: int | None = None
+        """RetransmitTS of RFC 3522: the timestamp of the first retransmission, until data is acknowledged."""
+        self._earlier: tuple[CongestionControl, int, int] | None = None
+        """The recovery before, if it may still turn out needless: what ``prior``, ``undo_marker`` and ``undo_retrans``
+        are for the latest.
+        """
         self.retransmitted = 0
         """Octets sent again in the whole life of the connection."""
         self.duplicates = 0
@@ -47,17 +63,22 @@ class Undo:
 
     def begin(self, congestion: CongestionControl, high_ack: int, *, after_timeout: bool) -> None:
         """A recovery begins now, before ``congestion`` is told."""
+        if self.prior is not None and self.undo_retrans > 0:
+            # The duplicates that show it may be under way.
+            self._earlier = (self.prior, self.undo_marker, self.undo_retrans)
         self.prior = copy.copy(congestion)
         self.after_timeout = after_timeout
         self.undo_marker = high_ack
         self.undo_retrans = 0
         self.frto_step = F_RTO_OFF
+        self.retransmit_ts = None
 
     def forget(self) -> None:
         """There is nothing to take back, or it cannot be known any more."""
         self.prior = None
         self.undo_retrans = 0
         self.frto_step = F_RTO_OFF
+        self.retransmit_ts = None
 
     @property
     def ours(self) -> bool:
@@ -77,7 +98,25 @@ class Undo:
         received twice.
         """
         self.duplicates += end - start
-        if self.prior is None or start < self.undo_marker or self.undo_retrans <= 0:
+        if start < self.undo_marker:
+            return self._duplicate_of_earlier(start, end)
+        if self.prior is None or self.undo_retrans <= 0:
             return False
         self.undo_retrans -= end - start
         return self.undo_retrans <= 0
+
+    def _duplicate_of_earlier(self, start: int, end: int) -> bool:
+        """The same for the recovery before the latest: if that was needless the latest began from too small a window.
+        True when the latest has been taken back already.
+        """
+        if self._earlier is None or start < self._earlier[1]:
+            return False
+        prior, marker, retrans = self._earlier
+        retrans -= end - start
+        if retrans > 0:
+            self._earlier = (prior, marker, retrans)
+            return False
+        self._earlier = None
+        taken_back = self.prior is None
+        self.prior = prior
+        return taken_back

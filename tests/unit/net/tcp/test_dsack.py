@@ -67,6 +67,16 @@ def test_two_duplicates_in_a_row_are_one_report(receiver: Receiver) -> None:
     receiver.acknowledges(6000, (5000, 6000))
 
 
+def test_two_duplicates_apart_are_two_reports() -> None:
+    """A sender counts them: RFC 3708 wants all that was sent again to be reported."""
+    peer = established(sack=True)
+    peer.send(".", 1, 1, bytes(3000))
+    peer.take()
+    for seq in (1, 1501):
+        peer.send(".", seq, 1, bytes(500))
+    assert [sent.sack for sent in peer.take()] == [[(1, 501)], [(1501, 2001)]]
+
+
 def test_a_full_option_leaves_room_for_the_duplicate(receiver: Receiver) -> None:
     for seq in range(6000, 11_000, 1000):
         receiver.arrives(seq)

@@ -1,4 +1,6 @@
-"""Recoveries that were not necessary are taken back: RFC 3708 by D-SACK, RFC 5682 (F-RTO) after a timeout."""
+"""Recoveries that were not necessary are taken back: by D-SACK (RFC 3708), by the first acknowledgements after a
+timeout (F-RTO, RFC 5682) and by timestamps (Eifel, RFC 3522).
+"""
 
 from __future__ import annotations
 
@@ -144,3 +146,59 @@ def test_a_timeout_is_also_taken_back_by_a_dsack() -> None:
     assert peer.connection.congestion.cwnd > cwnd
     # A late round trip is no reordering.
     assert not peer.reordering_seen()
+
+
+# Eifel
+
+
+def with_timestamps() -> tuple[SackPeer, int]:
+    """Fast recovery under way; return also the timestamp of what was sent first."""
+    peer = SackPeer(30, timestamps=True)
+    assert peer.sent() == list(range(10))
+    original = peer.peer.tsecr
+    peer.after(RTT).ack(0, (1, 10))
+    assert peer.sent()[0] == 0
+    assert peer.recovering()
+    return peer, original
+
+
+def test_the_echo_of_the_original_takes_fast_recovery_back_at_once() -> None:
+    """RFC 3522 section 3.2 step 5."""
+    peer, original = with_timestamps()
+    peer.peer.tsecr = original
+    peer.after(0.01).ack(10)
+    assert undone(peer) == 1
+    assert not peer.recovering()
+    assert peer.connection.congestion.cwnd >= 10 * MSS
+    assert peer.reordering_seen()
+
+
+def test_the_echo_of_the_retransmission_does_not() -> None:
+    peer, _ = with_timestamps()
+    peer.after(RTT).ack(10)
+    assert undone(peer) == 0
+    assert not peer.reordering_seen()
+
+
+def test_only_the_first_acknowledgement_of_new_data_counts() -> None:
+    """Step 4: what comes later may echo anything."""
+    peer, original = with_timestamps()
+    peer.after(RTT).ack(9)
+    peer.peer.tsecr = original
+    peer.ack(10)
+    assert undone(peer) == 0
+
+
+def test_the_echo_of_the_original_takes_a_timeout_back_at_once() -> None:
+    peer = SackPeer(10, timestamps=True)
+    peer.sent()
+    original = peer.peer.tsecr
+    peer.wait(5)
+    assert peer.wait(5) == [0]
+    assert peer.connection.congestion.cwnd == MSS
+    peer.peer.tsecr = original
+    peer.after(0.01).ack(3)
+    assert undone(peer) == 1
+    assert not peer.connection.rto_recovery
+    assert peer.connection.congestion.cwnd >= 10 * MSS
+    assert peer.sent() == []
