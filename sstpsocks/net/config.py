@@ -14,6 +14,10 @@ class StackConfig(TcpConfig):
     max_connections: int = 4096
     """TCP connections at once, also those in TIME-WAIT; connect_tcp raises TooManyConnections beyond."""
 
+    memory_maximum: int = 256 * 1024 * 1024
+    """Octets that all flows may hold together, fragments and answers included (net/memory.py): data that programs have
+    not read or peers have not acknowledged, data behind holes, and the flows themselves."""
+
     # UDP
     udp_receive_datagrams: int = 512
     """Datagrams that wait in one endpoint to be received; more are dropped."""

@@ -69,6 +69,8 @@ class NetCounters:
     tcp_in_errs: int = 0
     """Dropped: wrong checksum or data offset."""
     tcp_out_rsts: int = 0
+    tcp_memory_discards: int = 0
+    """Segments dropped or given up because the stack's memory was short (no MIB object)."""
     tcp_paws_discards: int = 0
     """Dropped: a timestamp older than the one before (RFC 7323 section 5; no MIB object)."""
     tcp_recoveries_undone: int = 0

@@ -115,6 +115,8 @@ def _stretch(
                     if flow.predictable:
                         rcv_nxt = flow.rcv_nxt
                         room = (flow.rcv_adv - rcv_nxt) & MASK
+                        if flow.host.memory.short:
+                            room = min(room, max(flow.host.memory.share - flow.readable, 0))
                         snd_una = flow.snd_una
                         flight = flow.flight_size
                         snd_wnd = flow.snd_wnd

@@ -43,6 +43,7 @@ from .ip import (
 )
 from .ip6 import MIN_MTU as MIN_IPV6_MTU
 from .ip6_layer import Ipv6Layer
+from .memory import Memory
 from .outer import OuterPath
 from .path_mtu import PathMtus
 from .ports import choose_port
@@ -73,7 +74,8 @@ class Stack:
     __slots__ = (
         "_dirty", "_echoes", "_icmp", "_identification", "_ip6", "_listeners", "_own", "_path_mtus", "_reassembler",
         "_replies", "_reply_bytes", "_scheduler", "_timers", "_udp", "address", "config", "connections", "counters",
-        "entropy", "ipv6_mtu", "isn_secret", "local_addresses", "mss", "mtu", "on_router_advertisement", "outer",
+        "entropy", "ipv6_mtu", "isn_secret", "local_addresses", "memory", "mss", "mtu", "on_router_advertisement",
+        "outer",
     )  # fmt: skip
 
     def __init__(self, address: IPv4Address, *, mtu: int, entropy: Entropy, config: StackConfig | None = None) -> None:
@@ -95,6 +97,8 @@ class Stack:
         self.entropy = entropy
         self.config = config if config is not None else StackConfig()
         self.counters = NetCounters()
+        self.memory = Memory(self.config.memory_maximum - self.config.reassembly_bytes - _MAX_REPLY_BYTES)
+        """What the flows hold. Fragments and answers have bounds of their own, which are taken off."""
         self.isn_secret = entropy.random_bytes(16)
         """RFC 6528 section 3: the secret key of the initial sequence numbers."""
         self.outer: OuterPath | None = None
@@ -232,6 +236,8 @@ class Stack:
             raise LocalProtocolError(f"{port} is no TCP port", layer="tcp")
         if len(self.connections) >= self.config.max_connections:
             raise TooManyConnections(f"{len(self.connections)} connections in the tunnel already")
+        if self.memory.short:
+            raise TooManyConnections("the tunnel's connections hold all the memory they may")
         head = address.packed + local.packed + port.to_bytes(2, "big")
         local_port = choose_port(
             self.entropy,
@@ -480,7 +486,8 @@ class Stack:
             return
         listener = self._listener(int.from_bytes(data[start + 2 : start + 4], "big"))
         if listener is not None:
-            if len(self.connections) >= self.config.max_connections:
+            if len(self.connections) >= self.config.max_connections or self.memory.short:
+                # A SYN is sent again, and there may be room by then.
                 counters.ip_in_discards += 1
                 return
             reply = listener.receive_segment(data, start, end, source, destination, now)

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from sstpsocks.base.checksum import checksum, pseudo_header_sum
 from sstpsocks.base.timers import TimerQueue
 from sstpsocks.net.counters import NetCounters
+from sstpsocks.net.memory import Memory
 from sstpsocks.net.outer import OuterPath
 from sstpsocks.net.tcp.config import TcpConfig
 from sstpsocks.net.tcp.connection import TcpConnection
@@ -20,6 +21,7 @@ class TcpTestHost:
 
     def __init__(self, address: str, *, mtu: int = 1400, config: TcpConfig | None = None) -> None:
         self.counters = NetCounters()
+        self.memory = Memory(256 * 1024 * 1024)
         self.config = config or TcpConfig()
         self.address = IPv4Address(address)
         self.mss = mtu - 40

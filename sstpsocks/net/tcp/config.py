@@ -17,11 +17,11 @@ class TcpConfig:
     3.8.3: "SHOULD correspond to at least 100 seconds"; kernels wait 10 to 15 minutes, five are ten retransmissions)."""
     receive_buffer_initial: int = 256 * 1024
     """In-order octets a new connection holds for its reader: what it offers as its window."""
-    receive_buffer_maximum: int = 6 * 1024 * 1024
+    receive_buffer_maximum: int = 16 * 1024 * 1024
     """What the receive buffer grows to while the reader keeps up; decides the window scale (RFC 7323)."""
     send_buffer_initial: int = 256 * 1024
     """Octets that send() accepts ahead of the peer's acknowledgements on a new connection."""
-    send_buffer_maximum: int = 4 * 1024 * 1024
+    send_buffer_maximum: int = 16 * 1024 * 1024
     """What the send buffer grows to with the congestion window."""
     timestamps: bool = True
     """Offer and take timestamps (RFC 7323): 12 octets of each segment for protection against old duplicates, and

@@ -22,6 +22,7 @@ from ...errors import (
 )
 from ..address import IPAddress
 from ..icmp import IcmpErrorKind
+from ..memory import FLOW_COST, PIECE_COST
 from ..outer import LOOK_AGAIN
 from . import handshake, recovery, sack_recovery, send, tlp
 from .host import TcpHost
@@ -155,6 +156,8 @@ class TcpConnection(Tcb):
         consumed(self, count, now)
         if self.ack_now:
             self._report(now)
+        else:
+            self._charge()
 
     @property
     def eof(self) -> bool:
@@ -192,6 +195,7 @@ class TcpConnection(Tcb):
             return
         self.detached = True
         if self.state is TcpState.CLOSED:
+            self._charge()
             return
         if self.state is TcpState.SYN_SENT or (self.state is TcpState.SYN_RECEIVED and not self.send_queue):
             self.abort(now)
@@ -334,13 +338,41 @@ class TcpConnection(Tcb):
     # --- Reports to the stack ----------------------------------------------------------------------------------------
 
     def _send_capacity(self) -> int:
-        config = self.host.config
+        config, memory = self.host.config, self.host.memory
+        if memory.pressure:
+            return min(config.send_buffer_initial, memory.share) if memory.short else config.send_buffer_initial
         return min(max(config.send_buffer_initial, 2 * self.congestion.cwnd), config.send_buffer_maximum)
+
+    def _charge(self) -> None:
+        """Tell the stack's memory what the connection holds: nothing when it has ended and its owner has all."""
+        memory = self.host.memory
+        held = self.readable + len(self.send_queue)
+        if self.reassembly:
+            held += self.reassembly.octets + PIECE_COST * len(self.reassembly)
+            memory.holders[self] = self._give_up_held
+        elif self in memory.holders:
+            del memory.holders[self]
+        if self.state is TcpState.CLOSED:
+            if self.detached:
+                held = 0
+        else:
+            held += FLOW_COST
+        if held != self.charged:
+            memory.flows += (held > 0) - (self.charged > 0)
+            charged, self.charged = self.charged, held
+            memory.charge(held - charged)
+
+    def _give_up_held(self) -> None:
+        """Forget what waits behind a hole: memory is short."""
+        self.host.counters.tcp_memory_discards += len(self.reassembly)
+        self.reassembly.clear()
+        self._charge()
 
     def _report(self, now: float) -> None:
         """Tell the stack what came of the call that ends here."""
         host = self.host
         state = self.state
+        self._charge()
         self.predictable = (
             state in _PREDICTABLE
             and not self.reassembly

@@ -28,9 +28,9 @@ def initial_sequence_number(tcb: Tcb, now: float) -> int:
 
 
 def window_shift_for(maximum_buffer: int) -> int:
-    """Return the smallest shift with which a 16-bit window reaches ``maximum_buffer``."""
+    """Return the smallest shift with which a 16-bit window reaches ``maximum_buffer``, less one unit."""
     shift = 0
-    while shift < MAXIMUM_WIND_SHIFT and 0xFFFF << shift < maximum_buffer:
+    while shift < MAXIMUM_WIND_SHIFT and 0x10000 << shift < maximum_buffer:
         shift += 1
     return shift
 

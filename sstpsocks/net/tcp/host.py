@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 from typing import Protocol
 
 from ..counters import NetCounters
+from ..memory import Memory
 from ..outer import OuterPath
 from .config import TcpConfig
 
@@ -59,6 +60,11 @@ class TcpHost(Protocol):
     @property
     def config(self) -> TcpConfig:
         """Settings for new connections."""
+        ...
+
+    @property
+    def memory(self) -> Memory:
+        """The bound on what all flows hold."""
         ...
 
     @property

@@ -17,11 +17,13 @@ class Reassembly:
     chunk it came with in memory. Of octets that arrive twice the first copy is kept.
     """
 
-    __slots__ = ("_chunks", "_limit", "_recent", "_reference", "_reference_seq", "ranges")
+    __slots__ = ("_chunks", "_limit", "_recent", "_reference", "_reference_seq", "octets", "ranges")
 
     def __init__(self, limit: int) -> None:
         self.ranges = RangeSet()
         """What is held, as positions."""
+        self.octets = 0
+        """How much that is."""
         self._chunks: dict[int, bytes] = {}
         """Position -> octets. The chunks cover the ranges without overlap."""
         self._limit = limit
@@ -57,6 +59,7 @@ class Reassembly:
                 break
             self._chunks[gap_start] = bytes(data[gap_start - start : gap_end - start])
             self.ranges.add(gap_start, gap_end)
+            self.octets += gap_end - gap_start
         if (block := self.ranges.containing(start)) is not None:
             recent = [position for position in self._recent if not block[0] <= position < block[1]]
             self._recent = [start, *recent[: _RECENT - 1]]
@@ -119,11 +122,13 @@ class Reassembly:
                     pieces.append(chunk if fresh >= len(chunk) else chunk[-fresh:])
                     next_position = position
             self.ranges.subtract(start, end)
+            self.octets -= end - start
         return pieces
 
     def clear(self) -> None:
         """Drop everything."""
         self._chunks.clear()
+        self.octets = 0
         self.ranges.clear()
         self._recent.clear()
 

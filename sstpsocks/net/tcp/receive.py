@@ -10,6 +10,7 @@ from .resets import challenge_ack, reset, second_check_rst
 from .sack import note_duplicate
 from .segment import ACK, FIN, RST, SYN, Segment
 from .tcb import Tcb, TcpState
+from .window import refuses
 
 _TEXT_MAY_COME = frozenset({TcpState.ESTABLISHED, TcpState.FIN_WAIT_1, TcpState.FIN_WAIT_2})
 
@@ -156,14 +157,21 @@ def process_text_and_fin(tcb: Tcb, segment: Segment, now: float) -> None:
     if segment.flags & FIN and tcb.fin_seq is None:
         tcb.fin_seq = (segment.seq + size) & MASK
     if size:
-        if segment.seq == tcb.rcv_nxt:
+        if segment.seq == tcb.rcv_nxt and refuses(tcb, size):
+            # As if it had been lost; the peer sends it again.
+            tcb.host.counters.tcp_memory_discards += 1
+            tcb.ack_now = True
+        elif segment.seq == tcb.rcv_nxt:
             _take_in_order(tcb, segment.payload, now)
         else:
             # RFC 5681 section 4.2: "A TCP receiver SHOULD send an immediate duplicate ACK when an out-of-order
             # segment arrives."
             if tcb.sack_permitted and (again := tcb.reassembly.duplicate(segment.seq, size)):
                 note_duplicate(tcb, *again)
-            tcb.reassembly.insert(segment.seq, segment.payload, tcb.rcv_nxt)
+            if tcb.host.memory.short:
+                tcb.host.counters.tcp_memory_discards += 1
+            else:
+                tcb.reassembly.insert(segment.seq, segment.payload, tcb.rcv_nxt)
             tcb.in_order_run = 0
             tcb.ack_now = True
     if tcb.fin_seq is not None:

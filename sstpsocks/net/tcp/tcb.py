@@ -67,6 +67,7 @@ class Tcb:
         "builder",
         "challenge_acks",
         "challenge_period_end",
+        "charged",
         "congestion",
         "connect_deadline",
         "consumed_in_round",
@@ -298,6 +299,8 @@ class Tcb:
         """Sequence number of the peer's FIN, once a segment showed it."""
         self.fin_received = False
         """The peer's FIN arrived in order: nothing more will come."""
+        self.charged = 0
+        """Octets that the connection is charged for in the stack's memory (net/memory.py)."""
         self.consumed_in_round = 0
         """Octets the owner consumed since round_began, for the growth of rcv_capacity."""
         self.round_began = 0.0

@@ -14,6 +14,22 @@ gain a unit with each, without end. Beyond, the edge does move left by less than
 is still accepted."""
 
 
+_IDLE = 10.0
+"""A buffer whose owner consumed nothing for so long shrinks back to its first size."""
+
+
+def capacity(tcb: Tcb) -> int:
+    """Return how many octets may be held for the owner now: the buffer, or its share of memory that is short."""
+    memory = tcb.host.memory
+    return min(tcb.rcv_capacity, memory.share) if memory.short else tcb.rcv_capacity
+
+
+def refuses(tcb: Tcb, size: int) -> bool:
+    """Whether ``size`` octets in order do not fit the memory of the stack. One segment always does."""
+    memory = tcb.host.memory
+    return memory.short and tcb.readable > 0 and tcb.readable + size > memory.share
+
+
 def advertise_window(tcb: Tcb) -> int:
     """Return the window field for a segment that leaves now, and remember the right edge it promises.
 
@@ -21,8 +37,9 @@ def advertise_window(tcb: Tcb) -> int:
     section 3.8.6.2.2: "min( Fr * RCV.BUFF, Eff.snd.MSS )", Fr = 1/2).
     """
     offered = window = (tcb.rcv_adv - tcb.rcv_nxt) & MASK
-    free = tcb.rcv_capacity - tcb.readable
-    if free - offered >= min(tcb.rcv_capacity // 2, tcb.snd_mss):
+    held = capacity(tcb)
+    free = held - tcb.readable
+    if free - offered >= min(held // 2, tcb.snd_mss):
         window = free
     shift = tcb.rcv_wind_shift
     units = window >> shift
@@ -47,13 +64,18 @@ def consumed(tcb: Tcb, count: int, now: float) -> None:
     if elapsed >= interval:
         # The sender can fill at most one window in a round trip. Whoever consumes half of one might consume more.
         wanted = 2 * int(tcb.consumed_in_round * interval / elapsed)
-        if wanted > tcb.rcv_capacity:
-            tcb.rcv_capacity = min(wanted, max(tcb.host.config.receive_buffer_maximum, tcb.rcv_capacity))
+        config = tcb.host.config
+        if elapsed >= _IDLE:
+            # What was offered stays offered; the window just does not open so far again.
+            tcb.rcv_capacity = min(tcb.rcv_capacity, config.receive_buffer_initial)
+        elif wanted > tcb.rcv_capacity and not tcb.host.memory.pressure:
+            tcb.rcv_capacity = min(wanted, max(config.receive_buffer_maximum, tcb.rcv_capacity))
         tcb.consumed_in_round = 0
         tcb.round_began = now
     offered = (tcb.rcv_adv - tcb.rcv_nxt) & MASK
-    gain = min(tcb.rcv_capacity - tcb.readable, 0xFFFF << tcb.rcv_wind_shift) - offered
-    half = tcb.rcv_capacity // 2
+    held = capacity(tcb)
+    gain = min(held - tcb.readable, 0xFFFF << tcb.rcv_wind_shift) - offered
+    half = held // 2
     # A peer that still has half the buffer to fill is not waiting for us: tell it only of larger steps.
     if gain >= (min(2 * tcb.snd_mss, half) if offered < half else half // 2) and tcb.state in _TEXT_MAY_COME:
         tcb.ack_now = True

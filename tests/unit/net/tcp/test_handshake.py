@@ -21,8 +21,8 @@ def test_active_open_sends_syn_with_mss_and_window_scale() -> None:
     assert peer.connection.has_urgent_output
     sent = peer.expect("S", 0)
     assert sent.options[OPTION_MSS] == (1360).to_bytes(2, "big")
-    # 65535 << 7 is the first to reach 6 MiB.
-    assert sent.options[OPTION_WINDOW_SCALE] == b"\x07"
+    # 65536 << 8 is 16 MiB.
+    assert sent.options[OPTION_WINDOW_SCALE] == b"\x08"
     assert sent.window == 65535
 
 
@@ -37,7 +37,7 @@ def test_three_way_handshake_ends_in_a_bare_ack_even_when_data_waits() -> None:
     assert (bare.flags, bare.seq, bare.ack, bare.payload) == (".", 1, 1, b"")
     assert (data.flags, data.seq, data.payload) == ("P.", 1, b"early")
     # The window is scaled from now on and the whole first buffer is offered.
-    assert bare.window << 7 == 256 * 1024
+    assert bare.window << 8 == 256 * 1024
 
 
 def test_without_window_scale_in_the_answer_no_window_is_scaled() -> None:
@@ -239,7 +239,7 @@ def test_initial_sequence_numbers_move_with_time_and_differ_by_connection() -> N
     assert initial_sequence_number(first.connection, 10.0) != one
 
 
-@pytest.mark.parametrize(("size", "shift"), [(0, 0), (65_535, 0), (65_536, 1), (4 << 20, 7), (1 << 40, 14)])
+@pytest.mark.parametrize(("size", "shift"), [(0, 0), (65_536, 0), (65_537, 1), (4 << 20, 6), (1 << 40, 14)])
 def test_window_shift(size: int, shift: int) -> None:
     assert window_shift_for(size) == shift
 

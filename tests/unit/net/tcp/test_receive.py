@@ -305,8 +305,8 @@ def test_single_octets_do_not_push_the_right_edge_without_end() -> None:
     assert edge <= 1 + 100_000 + 128 * 33
 
 
-def fast_reader(peer: Peer, rounds: int) -> None:
-    """Each 200 ms, twice the round-trip time, the peer fills the window and everything is read."""
+def fast_reader(peer: Peer, rounds: int) -> int:
+    """Each 200 ms, twice the round-trip time, the peer fills the window and everything is read. Return what is next."""
     position = 1
     for _ in range(rounds):
         connection = peer.connection
@@ -319,13 +319,24 @@ def fast_reader(peer: Peer, rounds: int) -> None:
         peer.now += 0.2
         peer.read()
         peer.take()
+    return position
 
 
 def test_the_buffer_of_a_fast_reader_grows_to_its_maximum() -> None:
     peer = established(TcpConfig(), wind_shift=0)
     fast_reader(peer, 12)
-    assert peer.connection.rcv_capacity == 6 * 1024 * 1024
-    assert (peer.connection.rcv_adv - peer.connection.rcv_nxt) & 0xFFFFFFFF >= 6 * 1024 * 1024 - 128
+    assert peer.connection.rcv_capacity == 16 * 1024 * 1024
+    assert (peer.connection.rcv_adv - peer.connection.rcv_nxt) & 0xFFFFFFFF >= 16 * 1024 * 1024 - 256
+
+
+def test_the_buffer_of_an_idle_connection_shrinks_back() -> None:
+    peer = established(TcpConfig(), wind_shift=0)
+    position = fast_reader(peer, 12)
+    assert peer.connection.rcv_capacity == 16 * 1024 * 1024
+    peer.now += 60
+    peer.send(".", position, 1, b"late")
+    peer.read()
+    assert peer.connection.rcv_capacity == 256 * 1024
 
 
 def test_the_buffer_of_a_slow_reader_stays() -> None:
