@@ -264,10 +264,11 @@ class ServerConnection:
             case Ipv6Up(identifier):
                 self._identifier = identifier
                 self._start_ipv6()
-            case Ipv6Down() if self.driver is not None:
+            case Ipv6Down(reason) if self.driver is not None:
                 self._identifier = None
                 if self.driver.link.carries_ip:  # otherwise all flows end, and are told the real reason
                     self._stop_ipv6()
+                    self._observe(StepReport(Step.IPV6, True, f"none any more: {reason}"))
             case LinkFailing(error):
                 if isinstance(error, AuthenticationFailed):
                     self._note_refusal()

@@ -152,6 +152,7 @@ async def test_the_end_of_ipv6_breaks_its_connections_and_no_others(site: DemoSi
         with pytest.raises(trio.BrokenResourceError) as caught:
             await six.receive_some()
         assert isinstance(caught.value.__cause__, ConnectionLost)
+        assert reports.said[-1] == "none any more: the server ended IPV6CP"
         assert ipv6_addresses(session) == []
         assert session.dns_servers == (GATEWAY,)
         with pytest.raises(NetworkUnreachable, match="no IPv6"):
