@@ -89,20 +89,21 @@ def test_a_terminal_sees_the_steps_and_then_what_to_do() -> None:
     assert "\x1b" not in terminal.text
 
 
-def test_what_the_network_tells_by_itself_is_shown_whenever_it_comes() -> None:
+@pytest.mark.parametrize(("step", "name"), [(Step.DHCP, "DHCP"), (Step.IPV6, "IPv6")])
+def test_what_the_network_tells_by_itself_is_shown_whenever_it_comes(step: Step, name: str) -> None:
     terminal = Terminal()
     display = TerminalDisplay(terminal, {"NO_COLOR": "1"})
     display.ready(READY, None)
     display.step(StepReport(Step.TCP, done=True, text="a step of a reconnect"))
-    display.step(StepReport(Step.DHCP, done=True, text="routes 172.30.0.0/16"))
-    assert terminal.text.endswith("Ctrl-C ends the tunnel.\n  ✓ DHCP            routes 172.30.0.0/16\n")
+    display.step(StepReport(step, done=True, text="what it told"))
+    assert terminal.text.endswith(f"Ctrl-C ends the tunnel.\n  ✓ {name}            what it told\n")
     stream = io.StringIO()
     log = LogDisplay(stream)
     set_up_logging(stream, log, 0)
     log.ready(READY, None)
     log.step(StepReport(Step.TCP, done=True, text="a step of a reconnect"))
-    log.step(StepReport(Step.DHCP, done=True, text="routes 172.30.0.0/16"))
-    assert [line.split(maxsplit=2)[2] for line in stream.getvalue().splitlines()[1:]] == ["DHCP: routes 172.30.0.0/16"]
+    log.step(StepReport(step, done=True, text="what it told"))
+    assert [line.split(maxsplit=2)[2] for line in stream.getvalue().splitlines()[1:]] == [f"{name}: what it told"]
 
 
 def test_colours_are_for_terminals_that_want_them() -> None:
