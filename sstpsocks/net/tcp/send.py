@@ -53,7 +53,11 @@ def sendable(tcb: Tcb) -> int:
         return 0
     offered = tcb.snd_wnd - in_flight
     board = tcb.scoreboard
-    size = tcb.congestion.cwnd + tcb.inflation - in_flight if board is None else transmit_room(tcb, board)
+    if board is None or not (board.sacked or board.lost or tcb.in_recovery):
+        # Without a hole all that was sent is in flight.
+        size = tcb.congestion.cwnd + tcb.inflation - in_flight
+    else:
+        size = transmit_room(tcb, board)
     if offered < size:
         size = offered
     if size >= tcb.snd_mss:
@@ -84,7 +88,8 @@ def has_output(tcb: Tcb) -> bool:
         or bool(tcb.replies)
         or sendable(tcb) > 0
         or (tcb.fin_queued and fin_due(tcb))
-        or (tcb.scoreboard is not None and (tcb.tlp_due or retransmission(tcb, tcb.scoreboard) is not None))
+        or tcb.tlp_due
+        or (tcb.scoreboard is not None and retransmission(tcb, tcb.scoreboard) is not None)
     )
 
 
@@ -270,7 +275,10 @@ def _data_segment(tcb: Tcb, seq: int, size: int, now: float) -> bytes:
         tcb.stalled_since = now
     board = tcb.scoreboard
     if board is not None:
-        transmitted(tcb, board, seq, end, now)
+        if seq == tcb.snd_max and not tcb.in_recovery:
+            board.sent((end - seq) & MASK, now, tcb.snd_mss)
+        else:
+            transmitted(tcb, board, seq, end, now)
     if seq != tcb.snd_max:
         # Karn: an acknowledgement could mean either transmission from here on.
         tcb.timed_end = None
