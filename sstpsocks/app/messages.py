@@ -197,12 +197,12 @@ class LogDisplay:
         """Log a step that is done; that one begins is a detail."""
         worth_a_line = not self._connected or report.step in LATER_STEPS
         level = logging.INFO if report.done and worth_a_line else logging.DEBUG
-        LOGGER.log(level, "%s: %s", report.step.value, one_line(report.text))
+        LOGGER.log(level, "%s: %s", report.step.value, one_line(report.text) or ("done" if report.done else "begins"))
 
     def state(self, state: State) -> None:
         """Log a change."""
         if not self._connected:
-            LOGGER.debug("tunnel %s: %s", "up" if state.up else "down", one_line(state.text))
+            LOGGER.debug("%s", one_line(state.text))  # the first connect: its steps are told one by one
         elif state.up:
             LOGGER.info("tunnel up again: %s", one_line(state.text))
         else:
