@@ -15,7 +15,7 @@ from sstpsocks.net.receive_run import receive_run
 from sstpsocks.net.tcp.config import TcpConfig
 from sstpsocks.net.tcp.connection import TcpConnection
 from sstpsocks.net.tcp.reassembly import Reassembly
-from sstpsocks.net.tcp.segment import parse_segment
+from sstpsocks.net.tcp.segment import parse_segment, sack_option
 from sstpsocks.net.tcp.tcb import Tcb, TcpState
 from tests.helpers.tcp_peer import (
     PEER_ISS,
@@ -307,8 +307,44 @@ class AnySegments(RuleBasedStateMachine):
         assert connection.state is TcpState.CLOSED
 
 
+class AnySegmentsWithSack(AnySegments):
+    """The same with a peer that permits SACK and reports anything: the scoreboard stays whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peer = established(sack=True)
+
+    @rule(
+        ack=st.integers(0, 3000),
+        blocks=st.lists(st.tuples(st.integers(-2000, 12_000), st.integers(-10, 4000)), min_size=1, max_size=4),
+    )
+    def selective_acknowledgement(self, ack: int, blocks: list[tuple[int, int]]) -> None:
+        connection = self.peer.connection
+        una = connection.snd_una
+        ack = min(ack, connection.flight_size)
+        edges = [((una + left) & MASK, (una + left + size) & MASK) for left, size in blocks]
+        seq = (connection.rcv_nxt - PEER_ISS) & MASK
+        self.peer.send(".", seq, (una - connection.iss + ack) & MASK, options=sack_option(edges))
+
+    @invariant()
+    def the_scoreboard_is_what_is_in_flight(self) -> None:
+        connection = self.peer.connection
+        board = connection.scoreboard
+        if board is None:
+            return
+        assert board.high_data - board.high_ack == connection.flight_size
+        edges = [board.high_ack, *(record.end for record in board.records)]
+        assert edges == [*(record.start for record in board.records), board.high_data]
+        assert board.sacked == sum(record.end - record.start for record in board.records if record.sacked)
+        assert board.lost == sum(record.end - record.start for record in board.records if record.lost)
+        assert not any(record.sacked and record.lost for record in board.records)
+        assert not (connection.in_recovery and connection.rto_recovery)
+
+
 AnySegments.TestCase.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
 TestAnySegments = AnySegments.TestCase
+AnySegmentsWithSack.TestCase.settings = AnySegments.TestCase.settings
+TestAnySegmentsWithSack = AnySegmentsWithSack.TestCase
 
 
 @settings(deadline=None, max_examples=300)
