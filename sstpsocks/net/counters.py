@@ -69,6 +69,8 @@ class NetCounters:
     tcp_in_errs: int = 0
     """Dropped: wrong checksum or data offset."""
     tcp_out_rsts: int = 0
+    tcp_black_holes: int = 0
+    """Paths found that drop large segments without a report (RFC 4821; no MIB object)."""
     tcp_memory_discards: int = 0
     """Segments dropped or given up because the stack's memory was short (no MIB object)."""
     tcp_paws_discards: int = 0

@@ -349,6 +349,10 @@ class Stack:
         elif isinstance(flow, IcmpEcho):
             self._echoes.remove(flow)
 
+    def path_mtu_found(self, destination: IPAddress, mtu: int, now: float) -> None:
+        """A flow found by itself what passes; later ones to the same destination begin with that."""
+        self._path_mtus.lower(destination.packed, mtu, now)
+
     def build_datagrams(self, source: bytes, destination: bytes, protocol: int, payload: bytes) -> list[bytes]:
         """Return a packet between two packed addresses, or its fragments when it is larger than the MTU.
 

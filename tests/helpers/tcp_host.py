@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 
 from sstpsocks.base.checksum import checksum, pseudo_header_sum
 from sstpsocks.base.timers import TimerQueue
+from sstpsocks.net.address import IPAddress
 from sstpsocks.net.counters import NetCounters
 from sstpsocks.net.memory import Memory
 from sstpsocks.net.outer import OuterPath
@@ -32,6 +33,8 @@ class TcpTestHost:
         self.dirty: list[Flow] = []
         self.output: list[TcpFlow] = []
         self.timers: TimerQueue[TcpFlow] = TimerQueue()
+        self.path_mtus: list[int] = []
+        """What path_mtu_found() was told."""
         self.raw: list[bytes] = []
         """Packets that belong to no connection: resets."""
         self._next_port = 50_000
@@ -44,6 +47,9 @@ class TcpTestHost:
     def forget(self, flow: TcpFlow) -> None:
         self.flows.pop(flow.key, None)
         self.timers.set(flow, None)
+
+    def path_mtu_found(self, destination: IPAddress, mtu: int, now: float) -> None:
+        self.path_mtus.append(mtu)
 
     def mark_dirty(self, flow: Flow) -> None:
         if flow not in self.dirty:

@@ -46,7 +46,7 @@ def test_every_octet_arrives_once_and_in_order(loss: float, reorder: float, dupl
     transfer_both_ways(simulation, random_octets(600_000), random_octets(300_000, 2))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(1, 5))
 def test_a_third_of_all_packets_lost(seed: int) -> None:
     simulation = Simulation(Path(loss=0.3, duplicate=0.1, reorder=0.2), seed=seed)
     transfer_both_ways(simulation, random_octets(60_000), random_octets(30_000, 2))

@@ -262,6 +262,7 @@ class TcpConnection(Tcb):
         if mss >= self.snd_mss:
             return
         self.snd_mss = mss
+        self.black_hole = None
         self.congestion.set_mss(mss)
         if self.scoreboard is not None:
             sack_recovery.send_everything_again(self, self.scoreboard)

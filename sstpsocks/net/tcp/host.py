@@ -6,6 +6,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Protocol
 
+from ..address import IPAddress
 from ..counters import NetCounters
 from ..memory import Memory
 from ..outer import OuterPath
@@ -95,6 +96,10 @@ class TcpHost(Protocol):
         """Deliver nothing more and drop the deadline. Output that was marked is still asked for once: it may hold
         the last RST.
         """
+        ...
+
+    def path_mtu_found(self, destination: IPAddress, mtu: int, now: float) -> None:
+        """Packets of this size reach the destination and larger ones do not, although no router said so."""
         ...
 
     def mark_dirty(self, flow: Flow) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...base.seqnum import MASK
+from . import black_hole
 from .tcb import Tcb
 
 
@@ -17,6 +18,8 @@ def advance(tcb: Tcb, ack: int, count: int, now: float) -> None:
     if count > (tcb.snd_nxt - tcb.snd_una) & MASK:
         tcb.snd_nxt = ack
     tcb.snd_una = ack
+    if tcb.black_hole is not None:
+        black_hole.acknowledged(tcb, tcb.black_hole, ack, now)
     tcb.dupacks = 0
     tcb.timeouts = 0
     tcb.send_head = tcb.tlp_due = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ...base.seqnum import MASK, le, lt
 from ...errors import ConnectionLost
-from . import sack_recovery
+from . import black_hole, sack_recovery
 from .progress import advance
 from .sack_recovery import acknowledge
 from .tcb import Tcb
@@ -119,6 +119,7 @@ def retransmission_timeout(tcb: Tcb, now: float) -> None:
         sack_recovery.retransmission_timeout(tcb, tcb.scoreboard, now)
         tcb.timeouts += 1
         tcb.send_head = True
+        black_hole.timed_out(tcb, now)
         return
     if tcb.snd_wnd:
         tcb.congestion.retransmission_timeout(tcb.flight_size, now, first=tcb.timeouts == 0 and not tcb.in_recovery)
@@ -130,6 +131,7 @@ def retransmission_timeout(tcb: Tcb, now: float) -> None:
     tcb.timed_end = None
     tcb.snd_nxt = tcb.snd_una
     tcb.send_head = True
+    black_hole.timed_out(tcb, now)
 
 
 def probe_timeout(tcb: Tcb, now: float) -> None:

@@ -7,6 +7,7 @@ lost: round-trip and retransmission clocks start here.
 from __future__ import annotations
 
 from ...base.seqnum import MASK, le, lt
+from . import black_hole
 from .sack import sack_due, take_sack_option
 from .sack_recovery import retransmission, transmit_room, transmitted
 from .scoreboard import Scoreboard
@@ -194,6 +195,8 @@ def _data_segments(tcb: Tcb, now: float, max_bytes: int, packets: list[bytes]) -
         # RFC 5681 section 4.1: "if the TCP has not sent data in an interval exceeding the retransmission timeout".
         tcb.congestion.idle()
     size = sendable(tcb)
+    if size and tcb.black_hole is not None:
+        size = black_hole.probe_size(tcb, tcb.black_hole, now) or size
     built = 0
     while size:
         packet = _data_segment(tcb, tcb.snd_nxt, size, now)
@@ -283,6 +286,8 @@ def _data_segment(tcb: Tcb, seq: int, size: int, now: float) -> bytes:
         # Karn: an acknowledgement could mean either transmission from here on.
         tcb.timed_end = None
         tcb.host.counters.tcp_retrans_segs += 1
+        if tcb.black_hole is not None:
+            black_hole.sent_again(tcb.black_hole, seq, end, now)
     elif tcb.timed_end is None and board is None:
         tcb.timed_end = end
         tcb.timed_at = now

@@ -25,6 +25,7 @@ from .segment import packet_builder
 from .undo import Undo
 
 if TYPE_CHECKING:
+    from .black_hole import BlackHole
     from .listener import TcpListener
 
 MINIMUM_MSS = 48
@@ -64,6 +65,7 @@ class Tcb:
     __slots__ = (
         "ack_now",
         "bare_ack_first",
+        "black_hole",
         "builder",
         "challenge_acks",
         "challenge_period_end",
@@ -211,6 +213,8 @@ class Tcb:
         """What is assumed without an MSS option, and believed to fit every path."""
         self.snd_mss = min(self.default_mss, self.path_mss)
         """Eff.snd.MSS: the largest payload we send (RFC 6691)."""
+        self.black_hole: BlackHole | None = None
+        """What is known when large segments were lost on the way again and again; None: nothing was."""
         self.option_size = 0
         """Octets of options in every segment, which snd_mss leaves room for: those of timestamps."""
         self.send_queue = ByteQueue()

@@ -35,11 +35,13 @@ def sequence_numbers(peer: Peer) -> list[int]:
 
 
 def test_unacknowledged_data_is_sent_again_after_rto_which_doubles() -> None:
-    peer = sending(1)
+    peer = established()
+    peer.connection.send(bytes(500), peer.now)
+    peer.take()
     # The handshake measured 100 ms: SRTT + max(4 * RTTVAR, 200 ms).
-    assert peer.wait_and_expect(10, "P.", 1, 1, bytes(MSS)) == pytest.approx(0.3)
-    assert peer.wait_and_expect(10, "P.", 1, 1, bytes(MSS)) == pytest.approx(0.6)
-    assert peer.wait_and_expect(10, "P.", 1, 1, bytes(MSS)) == pytest.approx(1.2)
+    assert peer.wait_and_expect(10, "P.", 1, 1, bytes(500)) == pytest.approx(0.3)
+    assert peer.wait_and_expect(10, "P.", 1, 1, bytes(500)) == pytest.approx(0.6)
+    assert peer.wait_and_expect(10, "P.", 1, 1, bytes(500)) == pytest.approx(1.2)
     assert peer.host.counters.tcp_retrans_segs == 3
 
 

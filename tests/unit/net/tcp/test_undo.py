@@ -134,7 +134,8 @@ def test_a_second_timeout_in_a_row_is_not_questioned() -> None:
     peer = timed_out(30)
     assert peer.wait(5) == [0]
     peer.after(0.01).ack(1)
-    assert peer.sent() == [1, 2]
+    # In smaller segments: two timeouts may be a black hole.
+    assert set(peer.sent()) == {1, 2}
 
 
 def test_a_timeout_is_also_taken_back_by_a_dsack() -> None:
