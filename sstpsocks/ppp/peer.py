@@ -115,6 +115,7 @@ class PppPeer:
         self._held: list[tuple[int, bytes]] = []
         self._authenticated = False
         self._network_started = False
+        self._ipv6cp_started = False
         self._terminated_ipcp = False
         self._end_reason = ""
         self._ended_by_peer = False
@@ -287,6 +288,8 @@ class PppPeer:
             self.counters.protocol_rejects_sent += 1
             self._lcp.protocol_reject(protocol, information)
         elif self._network_started:
+            if ncp is self._ipv6cp:
+                self._start_ipv6cp(now)
             ncp.receive_packet(information, now)
         elif len(self._held) < MAX_HELD_PACKETS:
             self._held.append((protocol, bytes(information)))
@@ -389,7 +392,8 @@ class PppPeer:
         self._authenticator = None
         self._held.clear()
         self._ipcp.down(now)
-        if self._ipv6cp is not None:
+        if self._ipv6cp is not None and self._ipv6cp_started:
+            self._ipv6cp_started = False
             self._ipv6cp.down(now)
         self._close_network(reason)
 
@@ -463,7 +467,15 @@ class PppPeer:
     def _start_ncps(self, now: float) -> None:
         self._deadline = now + self._config.address_timeout
         self._ipcp.up(now)
-        if self._ipv6cp is not None:
+
+    def _start_ipv6cp(self, now: float) -> None:
+        """Begin IPV6CP, once IPCP is through or the peer begins.
+
+        Not beside IPCP: SoftEther does one thing after the other, and four seconds pass there before it has dealt with
+        IPV6CP.
+        """
+        if self._ipv6cp is not None and not self._ipv6cp_started:
+            self._ipv6cp_started = True
             self._ipv6cp.up(now)
 
     def _on_ipcp_signal(self, signal: Signal, now: float) -> None:
@@ -473,6 +485,7 @@ class PppPeer:
                 self.ipv4_open = True
                 ipcp = self._ipcp
                 self._events.append(Ipv4Opened(ipcp.local, ipcp.peer, ipcp.dns, ipcp.nbns))
+                self._start_ipv6cp(now)
             case LayerDown(cause):
                 if cause is not Event.DOWN:
                     self._deadline = now + self._config.address_timeout
