@@ -71,6 +71,12 @@ class NetCounters:
     tcp_out_rsts: int = 0
     tcp_black_holes: int = 0
     """Paths found that drop large segments without a report (RFC 4821; no MIB object)."""
+    tcp_half_open_drops: int = 0
+    """Half-open connections that made room for newer ones (no MIB object)."""
+    tcp_keep_alives: int = 0
+    """Keep-alive probes sent (no MIB object)."""
+    tcp_listen_drops: int = 0
+    """SYNs dropped because a backlog was full of connections that nobody accepted (no MIB object)."""
     tcp_memory_discards: int = 0
     """Segments dropped or given up because the stack's memory was short (no MIB object)."""
     tcp_paws_discards: int = 0

@@ -54,6 +54,8 @@ from .tcp.connection import TcpConnection
 from .tcp.host import TcpFlow
 from .tcp.listener import TcpListener
 from .tcp.segment import build_reset
+from .tcp.tcb import TcpState
+from .tcp.time_wait import may_begin_anew
 from .udp import UdpEndpoint
 from .udp_layer import UdpLayer
 
@@ -247,7 +249,7 @@ class Stack:
         connection.open_active(now)
         return connection
 
-    def listen_tcp(self, port: int, *, backlog: int = 128) -> TcpListener:
+    def listen_tcp(self, port: int, *, backlog: int = 1024) -> TcpListener:
         """Accept connections on a port of all our addresses, 0 for a random one.
 
         Raises LocalProtocolError when it is in use.
@@ -485,10 +487,14 @@ class Stack:
             counters.tcp_in_errs += 1
             return
         connection = self.connections.get(source + destination + data[start : start + 4])
+        listener = None
+        if connection is None or connection.state is TcpState.TIME_WAIT:
+            listener = self._listener(int.from_bytes(data[start + 2 : start + 4], "big"))
         if connection is not None:
-            connection.receive_segment(data, start, end, now)
-            return
-        listener = self._listener(int.from_bytes(data[start + 2 : start + 4], "big"))
+            if listener is None or not may_begin_anew(connection, data, start, end):
+                connection.receive_segment(data, start, end, now)
+                return
+            connection.forget(now)
         if listener is not None:
             if len(self.connections) >= self.config.max_connections or self.memory.short:
                 # A SYN is sent again, and there may be room by then.

@@ -15,6 +15,15 @@ class TcpConfig:
     user_timeout: float = 300.0
     """How long sent data may go without any acknowledgement before the connection is given up (R2 of RFC 9293 section
     3.8.3: "SHOULD correspond to at least 100 seconds"; kernels wait 10 to 15 minutes, five are ten retransmissions)."""
+    keep_alive: bool = False
+    """Probe peers that say nothing for long (RFC 9293 section 3.8.4, MUST-24, MUST-25): off, since the tunnel has echo
+    requests of its own and most flows are relayed for programs that know better."""
+    keep_alive_idle: float = 7200.0
+    """How long nothing must have arrived before the first probe (MUST-28: "MUST default to no less than two hours")."""
+    keep_alive_interval: float = 75.0
+    """Between probes, as kernels do."""
+    keep_alive_probes: int = 9
+    """Probes in a row without an answer after which the connection is given up."""
     receive_buffer_initial: int = 256 * 1024
     """In-order octets a new connection holds for its reader: what it offers as its window."""
     receive_buffer_maximum: int = 16 * 1024 * 1024

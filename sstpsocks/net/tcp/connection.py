@@ -24,7 +24,7 @@ from ..address import IPAddress
 from ..icmp import IcmpErrorKind
 from ..memory import FLOW_COST, PIECE_COST
 from ..outer import LOOK_AGAIN
-from . import handshake, recovery, sack_recovery, send, tlp
+from . import handshake, keep_alive, recovery, sack_recovery, send, tlp
 from .host import TcpHost
 from .receive import acknowledge_later, delayed_ack_due, process_text_and_fin, segment_arrives
 from .resets import reset
@@ -189,6 +189,19 @@ class TcpConnection(Tcb):
             reset(self, error)
         self._report(now)
 
+    def set_user_timeout(self, seconds: float) -> None:
+        """How long sent data may go unacknowledged before the connection is given up (RFC 9293 section 3.9.1.2, RFC
+        5482); the option that would tell the peer is not sent.
+        """
+        self.user_timeout = seconds
+
+    def forget(self, now: float) -> None:
+        """Delete the connection without a word to anybody: nobody has seen it yet, or it was over anyway."""
+        self.listener = None
+        self.detached = True
+        self.close()
+        self._report(now)
+
     def detach(self, now: float) -> None:
         """The owner is gone and will not call again: close in order, or reset when data would be lost unseen."""
         if self.detached:
@@ -216,6 +229,7 @@ class TcpConnection(Tcb):
         if segment is None:
             self.host.counters.tcp_in_errs += 1
             return
+        self.last_heard = now
         if self.state is TcpState.SYN_SENT:
             if handshake.segment_in_syn_sent(self, segment, now):
                 process_text_and_fin(self, segment, now)
@@ -228,6 +242,7 @@ class TcpConnection(Tcb):
 
         ``segments`` of them had data, ``octets`` in all; rcv_nxt and rcv_pieces are up to date.
         """
+        self.last_heard = now
         if segments:
             self.readable += octets
             self.dirty = True
@@ -317,6 +332,8 @@ class TcpConnection(Tcb):
                 recovery.probe_timeout(self, now)
             if self.delack_deadline is not None and now >= self.delack_deadline:
                 delayed_ack_due(self)
+            if self.keep_alive_deadline is not None and now >= self.keep_alive_deadline:
+                keep_alive.expired(self, now)
         self._deadline_told = None
         self._report(now)
         if self._deadline_told is None:

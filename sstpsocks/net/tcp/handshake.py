@@ -7,7 +7,7 @@ import struct
 
 from ...base.seqnum import MASK
 from ...errors import ConnectionRefused
-from . import sack_recovery, timestamps
+from . import keep_alive, sack_recovery, timestamps
 from .congestion import NewReno
 from .cubic import Cubic
 from .segment import ACK, MAXIMUM_WIND_SHIFT, RST, SYN, Segment
@@ -142,6 +142,7 @@ def establish(tcb: Tcb, segment: Segment, window: int, now: float) -> None:
     tcb.round_began = tcb.stalled_since = tcb.last_sent = now
     if tcb.sack_permitted:
         sack_recovery.start(tcb)
+    keep_alive.start(tcb, now)
     tcb.established = True
     tcb.dirty = True
     tcb.enter(TcpState.FIN_WAIT_1 if tcb.fin_queued else TcpState.ESTABLISHED)

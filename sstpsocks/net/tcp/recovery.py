@@ -157,7 +157,7 @@ def probe_interval(tcb: Tcb) -> float:
 
 def _given_up(tcb: Tcb, now: float) -> bool:
     """RFC 9293 section 3.8.3, R2: close the connection when nothing was acknowledged for the user timeout."""
-    if now - tcb.stalled_since < tcb.host.config.user_timeout:
+    if now - tcb.stalled_since < tcb.user_timeout:
         return False
     tcb.fail(ConnectionLost(f"{tcb.remote[0]} port {tcb.remote[1]} acknowledged nothing for too long"))
     return True

@@ -87,6 +87,7 @@ def has_output(tcb: Tcb) -> bool:
         or tcb.send_head
         or tcb.syn_pending
         or bool(tcb.replies)
+        or tcb.keep_alive_due
         or sendable(tcb) > 0
         or (tcb.fin_queued and fin_due(tcb))
         or tcb.tlp_due
@@ -105,6 +106,9 @@ def next_packets(tcb: Tcb, now: float, max_bytes: int) -> list[bytes]:
         tcb.host.counters.tcp_out_segs += len(packets)
         return packets
     snd_max = tcb.snd_max
+    if tcb.keep_alive_due:
+        tcb.keep_alive_due = False
+        packets.append(_build(tcb, (tcb.snd_max - 1) & MASK, ACK, now))
     if tcb.bare_ack_first:
         packets.append(pure_ack(tcb, now))
     if tcb.ack_now and sack_due(tcb):

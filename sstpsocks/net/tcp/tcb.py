@@ -91,7 +91,11 @@ class Tcb:
         "inflation",
         "irs",
         "iss",
+        "keep_alive_deadline",
+        "keep_alive_due",
+        "keep_alive_probes",
         "last_ack_sent",
+        "last_heard",
         "last_sent",
         "link_mss",
         "listener",
@@ -157,6 +161,7 @@ class Tcb:
         "ts_recent_age",
         "unacked_segments",
         "undo",
+        "user_timeout",
         "wait_deadline",
     )
 
@@ -271,6 +276,8 @@ class Tcb:
         """Retransmission timeouts in a row."""
         self.probes = 0
         """Window probes in a row; each doubles the time to the next."""
+        self.user_timeout = config.user_timeout
+        """USER_TIMEOUT of RFC 5482: how long sent data may go unacknowledged before the connection is given up."""
         self.stalled_since = 0.0
         """Since when sent data waits for a sign of life; measured against user_timeout."""
         self.last_sent = 0.0
@@ -346,7 +353,17 @@ class Tcb:
         self.replies: list[bytes] = []
         """Whole packets to be sent before anything else: resets."""
 
+        # Keep-alive
+        self.last_heard = 0.0
+        """When a segment arrived last."""
+        self.keep_alive_probes = 0
+        """Probes in a row that were not answered."""
+        self.keep_alive_due = False
+        """A probe is to be sent."""
+
         # Deadlines, None when not running
+        self.keep_alive_deadline: float | None = None
+        """Keep-alive timer; None also when keep-alive is off."""
         self.connect_deadline: float | None = None
         """When an unfinished handshake is given up."""
         self.put_off_since = 0.0
@@ -380,6 +397,8 @@ class Tcb:
         """Delete the TCB: no timers, no output; what the owner has not read yet stays readable."""
         self.enter(TcpState.CLOSED)
         self.connect_deadline = self.rto_deadline = self.persist_deadline = None
+        self.keep_alive_deadline = None
+        self.keep_alive_due = False
         self.delack_deadline = self.wait_deadline = self.tlp_deadline = self.rack_deadline = None
         self.send_queue.clear()
         self.reassembly.clear()
@@ -391,6 +410,7 @@ class Tcb:
         """Section 3.10.7.4: "enter the TIME-WAIT state, start the time-wait timer, turn off the other timers"."""
         self.enter(TcpState.TIME_WAIT)
         self.rto_deadline = self.persist_deadline = self.tlp_deadline = self.rack_deadline = None
+        self.keep_alive_deadline = None
         self.wait_deadline = now + 2 * self.host.config.msl
 
     def fail(self, error: SstpsocksError) -> None:
@@ -420,6 +440,7 @@ class Tcb:
             self.persist_deadline,
             self.connect_deadline,
             self.wait_deadline,
+            self.keep_alive_deadline,
         ):
             if deadline is not None and (earliest is None or deadline < earliest):
                 earliest = deadline

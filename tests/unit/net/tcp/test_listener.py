@@ -90,10 +90,10 @@ def test_ack_in_listen_gets_a_reset_and_the_rest_nothing() -> None:
 def test_a_full_backlog_drops_syns_until_there_is_room() -> None:
     clients = Clients(backlog=2)
     clients.connect(4000)
-    clients.send(4001, SYN, 100)
-    clients.take()
+    clients.connect(4001)
     clients.send(4002, SYN, 100)
     assert clients.take() == []
+    assert clients.host.counters.tcp_listen_drops == 1
     assert clients.listener.accept() is not None
     clients.send(4002, SYN, 100)
     [answer] = clients.take()
