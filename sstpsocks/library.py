@@ -119,7 +119,7 @@ async def open_tunnel(
     search_domains: Sequence[str] = (),
     strict_routes: bool = False,
     dhcp: Literal["auto", "anonymous", "never"] = "auto",
-    ipv6: bool = True,
+    ipv6: Literal["auto", "always", "never"] = "auto",
     observe: StepObserver = ignore_steps,
     on_state: StateObserver = ignore_states,
 ) -> AsyncIterator[Tunnel]:
@@ -133,7 +133,8 @@ async def open_tunnel(
     largest IP packet sent, 576 to 4087. ``timeouts``: seconds for each step. ``reconnect``: "never" ends the tunnel
     when it is lost. ``search_domains``: where names without a dot are looked for, before what the network tells by
     DHCP. ``strict_routes``: reach only what the network pushed routes to, once it has. ``dhcp``: whether to ask it at
-    all; "anonymous" gives no host name. ``ipv6``: whether to have IPv6 too, where the server offers it.
+    all; "anonymous" gives no host name. ``ipv6``: whether to have IPv6 too, where the server offers it; "always" asks
+    SoftEther too, which stops everything for four seconds when it is asked.
 
     Raises ConfigError for unusable arguments and TunnelError (with ``exit_code`` and ``hint``) when the first
     connect fails: TransportFailed, CertificateRejected, HttpRejected, CallRejected, AuthenticationFailed,
@@ -151,6 +152,8 @@ async def open_tunnel(
         raise ConfigError(f"reconnect={reconnect!r}: it must be 'auto' or 'never'")
     if dhcp not in ("auto", "anonymous", "never"):
         raise ConfigError(f"dhcp={dhcp!r}: it must be 'auto', 'anonymous' or 'never'")
+    if ipv6 not in ("auto", "always", "never"):
+        raise ConfigError(f"ipv6={ipv6!r}: it must be 'auto', 'always' or 'never'")
     async with run_tunnel(
         TunnelSettings(
             host=host,

@@ -152,7 +152,7 @@ def _tunnel(layers: Layers, has_terminal: bool) -> tuple[TunnelSettings, Passwor
         ),
         reconnect=_reconnect(layers),
         dhcp=_dhcp(layers),
-        ipv6=layers.text("ipv6") != "never",
+        ipv6=_ipv6(layers),
         strict_routes=layers.switch("strict_routes"),
         search_domains=_search_domains(layers),
         pcap_file=layers.text("pcap"),
@@ -168,6 +168,16 @@ def _dhcp(layers: Layers) -> Literal["auto", "anonymous", "never"]:
     match layers.text("dhcp"):
         case "anonymous":
             return "anonymous"
+        case "never":
+            return "never"
+        case _:
+            return "auto"
+
+
+def _ipv6(layers: Layers) -> Literal["auto", "always", "never"]:
+    match layers.text("ipv6"):
+        case "always":
+            return "always"
         case "never":
             return "never"
         case _:

@@ -230,9 +230,10 @@ OPTIONS: tuple[Option, ...] = (
         name="ipv6",
         group=TUNNEL,
         metavar="WHEN",
-        choices=("auto", "never"),
+        choices=("auto", "always", "never"),
         default="auto",
-        help="whether to have IPv6 in the tunnel: auto takes it where the server offers it",
+        help="whether to have IPv6 in the tunnel: auto takes it where the server offers it; always asks SoftEther "
+        "too, which stops everything for 4 s when asked",
     ),
     Option(
         name="pcap",

@@ -47,6 +47,8 @@ class PppConfig:
     """Server: at most two NetBIOS name servers that it gives to the client."""
     ipv6: bool = False
     """Whether IPV6CP is spoken."""
+    ipv6_whatever_it_costs: bool = False
+    """Begin IPV6CP also with a peer like SoftEther, which stops everything for four seconds when it is asked."""
     interface_identifier: bytes | None = None
     """The eight octets to ask for as our IPv6 interface identifier (RFC 5072); None: random ones."""
     lcp_timeout: float = 30.0

@@ -60,6 +60,11 @@ class Lcp(ControlProtocol):
         self._echoes: deque[int] = deque(maxlen=MAX_OUTSTANDING_ECHOES)
 
     @property
+    def magic_refused(self) -> bool:
+        """Whether the peer rejected the Magic-Number option, as hardly any but SoftEther does."""
+        return self._magic_refused
+
+    @property
     def magic_number(self) -> int:
         """What our Echo packets carry: our Magic-Number, 0 when the peer rejected the option."""
         # RFC 1661 section 5.8: "Until the Magic-Number Configuration Option has been successfully negotiated, the

@@ -471,8 +471,8 @@ class PppPeer:
     def _start_ipv6cp(self, now: float) -> None:
         """Begin IPV6CP, once IPCP is through or the peer begins.
 
-        Not beside IPCP: SoftEther does one thing after the other, and four seconds pass there before it has dealt with
-        IPV6CP.
+        SoftEther does one thing after the other, and when it is asked for IPv6 four seconds pass in which nothing else
+        does, data included. So it is not asked before IPv4 is there, and if it is to be recognised, not at all.
         """
         if self._ipv6cp is not None and not self._ipv6cp_started:
             self._ipv6cp_started = True
@@ -485,7 +485,8 @@ class PppPeer:
                 self.ipv4_open = True
                 ipcp = self._ipcp
                 self._events.append(Ipv4Opened(ipcp.local, ipcp.peer, ipcp.dns, ipcp.nbns))
-                self._start_ipv6cp(now)
+                if self._config.ipv6_whatever_it_costs or not self._lcp.magic_refused:
+                    self._start_ipv6cp(now)
             case LayerDown(cause):
                 if cause is not Event.DOWN:
                     self._deadline = now + self._config.address_timeout

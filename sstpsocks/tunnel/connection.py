@@ -205,7 +205,8 @@ class ServerConnection:
             lcp_timeout=limits.lcp,
             authentication_timeout=limits.authentication,
             address_timeout=limits.addresses,
-            ipv6=settings.ipv6 and settings.mtu >= MIN_IPV6_MTU,
+            ipv6=settings.ipv6 != "never" and settings.mtu >= MIN_IPV6_MTU,
+            ipv6_whatever_it_costs=settings.ipv6 == "always",
             interface_identifier=stable_identifier(self._secret, self._network),
         )
         return Link(SstpClient(certificate, timers=timers), PppPeer(config, self._entropy))

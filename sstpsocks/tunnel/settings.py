@@ -91,8 +91,8 @@ class TunnelSettings:
     reconnect: Literal["auto", "never"] = "auto"
     dhcp: Literal["auto", "anonymous", "never"] = "auto"
     """Whether to ask the network with DHCPINFORM for routes and search domains; anonymous: without any host name."""
-    ipv6: bool = True
-    """Whether to have IPv6 in the tunnel if the server has it."""
+    ipv6: Literal["auto", "always", "never"] = "auto"
+    """Whether to have IPv6 in the tunnel if the server has it; auto does not ask servers that stall when asked."""
     identifier_secret: bytes | None = field(default=None, repr=False)
     """At least 16 octets that nobody else knows: with the same ones our IPv6 address in the same network is always the
     same (RFC 7217). None: random ones for each session."""

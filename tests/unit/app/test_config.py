@@ -387,9 +387,9 @@ def test_search_domains_keep_their_order(tmp_path: Path) -> None:
 
 
 def test_ipv6_unless_it_is_not_wanted(tmp_path: Path) -> None:
-    assert load(tmp_path, "h", "--user", "u", PASSWORD="x").tunnel.ipv6
-    assert load(tmp_path, "h", "--user", "u", "--ipv6", "auto", PASSWORD="x").tunnel.ipv6
-    assert not load(tmp_path, "h", "--user", "u", "--ipv6", "never", PASSWORD="x").tunnel.ipv6
+    assert load(tmp_path, "h", "--user", "u", PASSWORD="x").tunnel.ipv6 == "auto"
+    for wanted in ("auto", "always", "never"):
+        assert load(tmp_path, "h", "--user", "u", "--ipv6", wanted, PASSWORD="x").tunnel.ipv6 == wanted
 
 
 def test_what_is_asked_by_dhcp(tmp_path: Path) -> None:

@@ -85,6 +85,31 @@ def test_ipv6_is_asked_for_when_ipv4_is_there() -> None:
     assert book.peer.ipv6_open
 
 
+@pytest.mark.parametrize("whatever_it_costs", [False, True])
+def test_a_server_that_rejects_our_magic_number_is_asked_only_on_demand(whatever_it_costs: bool) -> None:
+    """SoftEther, to be known by that, stops everything for four seconds when it is asked."""
+    config = PppConfig(methods=(), ipv6=True, interface_identifier=OURS, ipv6_whatever_it_costs=whatever_it_costs)
+    book = Playbook(PppPeer(config, SeededEntropy("client")))
+    book.play("""
+        >> lcp Configure-Request 1 mru=4087 magic=*
+        << lcp Configure-Reject 1 magic=*
+        >> lcp Configure-Request 2 mru=4087
+        << lcp Configure-Ack 2 mru=4087
+        << lcp Configure-Request 1
+        >> lcp Configure-Ack 1
+        !! LcpOpened
+        !! AuthenticationSucceeded
+    """)
+    book.peer.start_network(book.now)
+    book.play(FIRST_REQUEST + OPEN_IPV4 + (ASK_IPV6 if whatever_it_costs else ""))
+    if not whatever_it_costs:
+        book.play("""
+            << ipv6cp Configure-Request 1 identifier=aabbccddeeff0011
+            >> ipv6cp Configure-Request 1 identifier=1122334455667788
+            >> ipv6cp Configure-Ack 1 identifier=aabbccddeeff0011
+        """)
+
+
 def test_ipv6_opens_first_when_the_server_begins_with_it() -> None:
     book = logged_in()
     book.play("""

@@ -99,7 +99,7 @@ async def test_names_with_ipv6_addresses_only(site: DemoSite) -> None:
         await stream.aclose()
 
 
-@pytest.mark.parametrize(("setting", "value"), [("ipv6", False), ("mtu", 1279)])
+@pytest.mark.parametrize(("setting", "value"), [("ipv6", "never"), ("mtu", 1279)])
 async def test_ipv6_that_is_not_wanted_or_does_not_fit(site: DemoSite, setting: str, value: object) -> None:
     async with Session(site.settings(credentials=None, **{setting: value})) as session:
         assert await echoes(session, GATEWAY)
