@@ -66,6 +66,8 @@ class Calls:
                 self._connection().detach(now)
             case "abort":
                 self._connection().abort(now)
+            case "user-timeout":
+                self._connection().set_user_timeout(float(arguments[0]))
             case _:
                 self._other_call(name, arguments)
 

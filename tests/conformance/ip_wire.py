@@ -149,6 +149,9 @@ def read_packet(packet: bytes, at: float) -> Captured:
     captured = _read_ip4(packet, at) if packet[0] >> 4 == 4 else _read_ip6(packet, at)
     captured.fields["size"] = len(packet)
     captured.fields["ect"] = captured.fields["tos"] & 3
+    if captured.protocol == UDP and not captured.is_fragment:
+        # RFC 768: "An all zero transmitted checksum value means that the transmitter generated no checksum".
+        assert captured.payload[6:8] != b"\0\0", "a UDP datagram without a checksum"
     if captured.protocol in (TCP, UDP) and not captured.fields["offset"]:
         captured.local_port, captured.remote_port = struct.unpack_from("!HH", captured.payload)
     return captured
