@@ -7,6 +7,8 @@ from ...base.seqnum import MASK, distance
 
 _RECENT = 4
 """Ranges whose order of arrival is remembered: an option has room for four blocks (RFC 2018 section 3)."""
+_GATHERED_LIMIT = 65536
+"""A chunk grows to about this: behind one hole in a window of 16 MiB wait more segments than chunks may be held."""
 
 
 class Reassembly:
@@ -17,15 +19,17 @@ class Reassembly:
     chunk it came with in memory. Of octets that arrive twice the first copy is kept.
     """
 
-    __slots__ = ("_chunks", "_limit", "_recent", "_reference", "_reference_seq", "octets", "ranges")
+    __slots__ = ("_chunks", "_last", "_limit", "_recent", "_reference", "_reference_seq", "octets", "ranges")
 
     def __init__(self, limit: int) -> None:
         self.ranges = RangeSet()
         """What is held, as positions."""
         self.octets = 0
         """How much that is."""
-        self._chunks: dict[int, bytes] = {}
+        self._chunks: dict[int, bytearray] = {}
         """Position -> octets. The chunks cover the ranges without overlap."""
+        self._last = 0
+        """Where the chunk begins that was written last; what follows it is appended."""
         self._limit = limit
         """How many chunks may be held; the receive window bounds their octets."""
         self._reference = 0
@@ -54,10 +58,16 @@ class Reassembly:
         start = self._reference + distance(self._reference_seq, seq)
         complete = True
         for gap_start, gap_end in self.ranges.missing(start, start + len(data)):
-            if len(self._chunks) >= self._limit:
+            piece = data[gap_start - start : gap_end - start]
+            last = self._chunks.get(self._last)
+            if last is not None and self._last + len(last) == gap_start and len(last) < _GATHERED_LIMIT:
+                last += piece
+            elif len(self._chunks) < self._limit:
+                self._chunks[gap_start] = bytearray(piece)
+                self._last = gap_start
+            else:
                 complete = False
                 break
-            self._chunks[gap_start] = bytes(data[gap_start - start : gap_end - start])
             self.ranges.add(gap_start, gap_end)
             self.octets += gap_end - gap_start
         if (block := self.ranges.containing(start)) is not None:
@@ -105,11 +115,11 @@ class Reassembly:
         shift = self._reference_seq - self._reference
         return [((start + shift) & MASK, (end + shift) & MASK) for start, end in found[:maximum]]
 
-    def extract(self, rcv_nxt: int) -> list[bytes]:
+    def extract(self, rcv_nxt: int) -> list[bytearray]:
         """Return and forget the data that is in order now, given that everything before ``rcv_nxt`` arrived."""
         self._move_reference(rcv_nxt)
         next_position = self._reference
-        pieces: list[bytes] = []
+        pieces: list[bytearray] = []
         while self.ranges and self.ranges[0][0] <= next_position:
             start, end = self.ranges[0]
             position = start

@@ -158,7 +158,9 @@ def reordering_timeout(tcb: Tcb, now: float) -> None:
 def _enter_recovery(tcb: Tcb, board: Scoreboard, recover_fs: int, delivered: int, now: float) -> None:
     """RFC 6675 section 5 step 4, with PRR in place of (4.2) and what follows."""
     tcb.undo.begin(tcb.congestion, board.high_ack, after_timeout=False)
-    tcb.congestion.loss_detected(tcb.flight_size, now)
+    # RFC 5681 section 3.2 step 2: what limited transmit sent "MUST NOT be included" in FlightSize. While RACK waits that
+    # can be as much again as the window.
+    tcb.congestion.loss_detected(min(tcb.flight_size, tcb.congestion.cwnd), now)
     tcb.in_recovery = True
     # "RecoveryPoint = HighData"
     tcb.recover = tcb.snd_max
@@ -274,8 +276,9 @@ def retransmission(tcb: Tcb, board: Scoreboard) -> tuple[int, int] | None:
         found = board.next_lost(tcb.snd_mss) if transmit_room(tcb, board) > 0 else None
         # What lies beyond a window that shrank waits for the window or the timer.
         return found if found is not None and found[0] - board.high_ack < tcb.snd_wnd else None
-    if tcb.in_recovery and tcb.rescue_rxt is not None and board.high_ack > tcb.rescue_rxt:
-        return _rescue(tcb, board)
+    # With new data out since recovery began, the answers to it tell what else is lost.
+    if tcb.in_recovery and tcb.snd_max == tcb.recover and tcb.rescue_rxt is not None:
+        return _rescue(tcb, board) if board.high_ack > tcb.rescue_rxt else None
     return None
 
 

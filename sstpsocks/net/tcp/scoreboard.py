@@ -14,9 +14,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from operator import attrgetter
 
-MAXIMUM_RECORDS = 4096
-"""SACK blocks that would make more records are ignored: a peer that acknowledges every second octet must not make each
-of its acknowledgements cost a walk over a million records."""
+MAXIMUM_RECORDS = 1024
+"""SACK blocks that would make more records than this beside one for each full segment in flight are ignored: a peer
+that acknowledges every second octet must not make each of its acknowledgements cost a walk over a million records."""
 
 _START = attrgetter("start")
 
@@ -185,7 +185,7 @@ class Scoreboard:
         records = self.records
         start = max(start, self.high_ack)
         end = min(end, self.high_data)
-        if start >= end or len(records) >= MAXIMUM_RECORDS:
+        if start >= end or len(records) >= MAXIMUM_RECORDS + (self.high_data - self.high_ack) // mss:
             return delivered
         index = self._index(start)
         if records[index].sacked and records[index].end >= end:
