@@ -61,6 +61,16 @@ def test_reassembly_gives_every_octet_once_and_in_order(cuts: list[tuple[int, in
         assert bool(held) == any(number > delivered for number in arrived)
 
 
+def test_what_follows_each_other_behind_a_hole_takes_few_chunks() -> None:
+    """A window of 16 MiB is more segments than chunks may be held."""
+    held = Reassembly(limit=20)
+    for number in range(1, 1000):
+        assert held.insert(number * 1000, memoryview(number.to_bytes(2, "big") * 500), 0)
+    pieces = held.extract(1000)
+    assert b"".join(pieces) == b"".join(number.to_bytes(2, "big") * 500 for number in range(1, 1000))
+    assert not held
+
+
 # The receive run and the slow path
 
 PREDICTED = {"rcv_pieces", "rcv_joined", "predictable", "builder", "host", "rtt", "congestion", "reassembly"}

@@ -61,7 +61,7 @@ def acknowledge(
         tcb, board.high_ack, dsack, duplicate=duplicate, blocks=bool(blocks)
     ):
         # "Invoke congestion control to react to the loss event the probe has repaired"
-        tcb.congestion.loss_detected(flight, now)
+        tcb.congestion.loss_detected(min(flight, tcb.congestion.cwnd), now)
     recovering = tcb.in_recovery or tcb.rto_recovery
     octets = 0
     for segment in delivered:
@@ -155,12 +155,17 @@ def reordering_timeout(tcb: Tcb, now: float) -> None:
             _enter_recovery(tcb, board, board.high_data - board.high_ack - board.sacked, 0, now)
 
 
+def _flight_size(tcb: Tcb) -> int:
+    """FlightSize for the reduction of the window. RFC 5681 section 3.2 step 2: what limited transmit sent "MUST NOT be
+    included"; while RACK waits that can be as much again as the window.
+    """
+    return min(tcb.flight_size, tcb.congestion.cwnd)
+
+
 def _enter_recovery(tcb: Tcb, board: Scoreboard, recover_fs: int, delivered: int, now: float) -> None:
     """RFC 6675 section 5 step 4, with PRR in place of (4.2) and what follows."""
     tcb.undo.begin(tcb.congestion, board.high_ack, after_timeout=False)
-    # RFC 5681 section 3.2 step 2: what limited transmit sent "MUST NOT be included" in FlightSize. While RACK waits that
-    # can be as much again as the window.
-    tcb.congestion.loss_detected(min(tcb.flight_size, tcb.congestion.cwnd), now)
+    tcb.congestion.loss_detected(_flight_size(tcb), now)
     tcb.in_recovery = True
     # "RecoveryPoint = HighData"
     tcb.recover = tcb.snd_max
@@ -181,7 +186,7 @@ def retransmission_timeout(tcb: Tcb, board: Scoreboard, now: float) -> None:
     else:
         tcb.undo.frto_step = F_RTO_OFF
     if tcb.snd_wnd:
-        tcb.congestion.retransmission_timeout(tcb.flight_size, now, first=tcb.timeouts == 0 and not tcb.in_recovery)
+        tcb.congestion.retransmission_timeout(_flight_size(tcb), now, first=tcb.timeouts == 0 and not tcb.in_recovery)
     if board.reneged():
         board.forget_sacks()
     reo_wnd = tcb.rack.reo_wnd(board, tcb.rtt.srtt, recovering=True)

@@ -138,6 +138,31 @@ def test_the_rescue_retransmission_asks_for_the_end_of_the_window_once() -> None
     assert peer.sent() == []
 
 
+def test_no_rescue_while_new_data_is_under_way() -> None:
+    """A program that has nothing to send for a moment is no end of a window."""
+    peer = SackPeer(12)
+    peer.sent()
+    peer.after(RTT).ack(0, (1, 4))
+    assert peer.sent() == [0]
+    peer.ack(0, (1, 8))
+    assert peer.sent() == [10, 11]
+    peer.after(0.01).ack(8)
+    assert peer.recovering()
+    assert peer.sent() == []
+
+
+def test_what_was_sent_while_rack_waited_does_not_count_as_the_window() -> None:
+    """RFC 5681 section 3.2 step 2: limited transmit "MUST NOT be included" in FlightSize."""
+    peer = SackPeer(40)
+    peer.sent()
+    peer.connection.rack.reordering_seen = True
+    # The window slides on over what is selectively acknowledged.
+    peer.after(RTT).ack(0, (1, 10))
+    assert peer.sent() == list(range(10, 19))
+    assert peer.wait(RTT)[0] == 0
+    assert peer.connection.congestion.ssthresh == 5 * MSS
+
+
 # After a timeout: section 6.3
 
 
