@@ -46,7 +46,7 @@ from .ip6_layer import Ipv6Layer
 from .memory import Memory
 from .outer import OuterPath
 from .path_mtu import PathMtus
-from .ports import choose_port
+from .ports import choose_port, choose_port_for, port_offset
 from .receive_run import receive_run
 from .scheduler import OutputScheduler
 from .source_address import OwnAddress
@@ -74,10 +74,10 @@ class Stack:
     """
 
     __slots__ = (
-        "_dirty", "_echoes", "_icmp", "_identification", "_ip6", "_listeners", "_own", "_path_mtus", "_reassembler",
-        "_replies", "_reply_bytes", "_scheduler", "_timers", "_udp", "address", "config", "connections", "counters",
-        "entropy", "ipv6_mtu", "isn_secret", "local_addresses", "memory", "mss", "mtu", "on_router_advertisement",
-        "outer",
+        "_dirty", "_echoes", "_icmp", "_identification", "_ip6", "_listeners", "_next_ephemeral", "_own",
+        "_path_mtus", "_reassembler", "_replies", "_reply_bytes", "_scheduler", "_timers", "_udp", "address",
+        "config", "connections", "counters", "entropy", "ipv6_mtu", "isn_secret", "local_addresses", "memory", "mss",
+        "mtu", "on_router_advertisement", "outer",
     )  # fmt: skip
 
     def __init__(self, address: IPv4Address, *, mtu: int, entropy: Entropy, config: StackConfig | None = None) -> None:
@@ -99,6 +99,7 @@ class Stack:
         self.entropy = entropy
         self.config = config if config is not None else StackConfig()
         self.counters = NetCounters()
+        self._next_ephemeral = 0
         self.memory = Memory(self.config.memory_maximum - self.config.reassembly_bytes - _MAX_REPLY_BYTES)
         """What the flows hold. Fragments and answers have bounds of their own, which are taken off."""
         self.isn_secret = entropy.random_bytes(16)
@@ -227,7 +228,7 @@ class Stack:
     # What programs open
 
     def connect_tcp(self, address: IPAddress, port: int, now: float) -> TcpConnection:
-        """Open a connection from a random port; it is SYN-SENT on return, and dirty when that changes.
+        """Open a connection from a port hard to guess; it is SYN-SENT on return, and dirty when that changes.
 
         Raises DeniedByRule for an address of no host, NetworkUnreachable without an address of ours to reach it from,
         LocalProtocolError for a port that is none, TooManyConnections at the bound.
@@ -241,8 +242,10 @@ class Stack:
         if self.memory.short:
             raise TooManyConnections("the tunnel's connections hold all the memory they may")
         head = address.packed + local.packed + port.to_bytes(2, "big")
-        local_port = choose_port(
-            self.entropy,
+        self._next_ephemeral += 1
+        local_port = choose_port_for(
+            port_offset(self.isn_secret, local.packed, address.packed, port),
+            self._next_ephemeral,
             lambda candidate: candidate in self._listeners or head + candidate.to_bytes(2, "big") in self.connections,
         )
         connection = TcpConnection(self, (local, local_port), (address, port))

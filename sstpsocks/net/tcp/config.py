@@ -15,6 +15,9 @@ class TcpConfig:
     user_timeout: float = 300.0
     """How long sent data may go without any acknowledgement before the connection is given up (R2 of RFC 9293 section
     3.8.3: "SHOULD correspond to at least 100 seconds"; kernels wait 10 to 15 minutes, five are ten retransmissions)."""
+    nagle: bool = False
+    """Hold small segments back while something is in flight (RFC 896, RFC 9293 section 3.7.4): off, since the programs
+    whose data is relayed decided already what to send when."""
     keep_alive: bool = False
     """Probe peers that say nothing for long (RFC 9293 section 3.8.4, MUST-24, MUST-25): off, since the tunnel has echo
     requests of its own and most flows are relayed for programs that know better."""

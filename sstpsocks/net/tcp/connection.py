@@ -195,6 +195,11 @@ class TcpConnection(Tcb):
         """
         self.user_timeout = seconds
 
+    def set_nagle(self, on: bool, now: float) -> None:
+        """Switch the Nagle algorithm on or off (RFC 9293 section 3.7.4, MUST-17); what waited for it goes out."""
+        self.nagle = on
+        self._report(now)
+
     def forget(self, now: float) -> None:
         """Delete the connection without a word to anybody: nobody has seen it yet, or it was over anyway."""
         self.listener = None

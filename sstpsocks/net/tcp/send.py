@@ -43,8 +43,9 @@ def update_send_window(tcb: Tcb, seq: int, ack: int, window: int) -> None:
 def sendable(tcb: Tcb) -> int:
     """Return the size of the data segment that may be sent at snd_nxt now, 0 for none.
 
-    The Nagle algorithm is off: what a program writes goes out. Silly windows are avoided by RFC 9293 section
-    3.8.6.2.1: send when a full segment fits, or all queued data, or at least half of the largest window ever offered.
+    Unless the Nagle algorithm is switched on, what a program writes goes out. Silly windows are avoided by RFC 9293
+    section 3.8.6.2.1: send when a full segment fits, or all queued data, or at least half of the largest window ever
+    offered.
     """
     if tcb.state not in _DATA_MAY_GO:
         return 0
@@ -61,10 +62,13 @@ def sendable(tcb: Tcb) -> int:
         size = transmit_room(tcb, board)
     if offered < size:
         size = offered
-    if size >= tcb.snd_mss:
-        return min(unsent, tcb.snd_mss)
+    if size >= tcb.snd_mss <= unsent:
+        return tcb.snd_mss
     if size >= unsent:
-        return unsent
+        # RFC 9293 section 3.7.4 (SHLD-7): "If there is unacknowledged data (i.e., SND.NXT > SND.UNA), then the sending
+        # TCP endpoint buffers all user data … until the outstanding data has been acknowledged or until the TCP
+        # endpoint can send a full-sized segment". Nothing more comes before a FIN.
+        return 0 if tcb.nagle and in_flight and not tcb.fin_queued else unsent
     if size > 0 and size == offered and 2 * size >= tcb.max_snd_wnd:
         return size
     return 0

@@ -101,6 +101,7 @@ class Tcb:
         "listener",
         "local",
         "max_snd_wnd",
+        "nagle",
         "option_size",
         "partial_acks",
         "path_mss",
@@ -228,6 +229,8 @@ class Tcb:
         """A FIN follows the data of send_queue."""
         self.fin_acked = False
         """The peer acknowledged our FIN."""
+        self.nagle = config.nagle
+        """Small segments wait while something is in flight."""
         self.room_wanted = False
         """send() filled the buffer, so the owner may be waiting for room."""
 

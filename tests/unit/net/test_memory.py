@@ -11,9 +11,12 @@ import pytest
 from sstpsocks.base.entropy import SeededEntropy
 from sstpsocks.errors import TooManyConnections
 from sstpsocks.net.config import StackConfig
+from sstpsocks.net.fragment import fragment_packet
+from sstpsocks.net.ip import build_packet
 from sstpsocks.net.memory import Memory
 from sstpsocks.net.stack import Stack
 from sstpsocks.net.tcp.connection import TcpConnection
+from tests.helpers.tcp_peer import established
 
 LEFT = IPv4Address("10.9.0.1")
 RIGHT = IPv4Address("10.9.0.2")
@@ -236,3 +239,43 @@ def test_an_established_idle_flow_costs_four_kibibytes_at_most() -> None:
         tracemalloc.stop()
     assert all(end.established and not end.unsent_and_unacknowledged for end in ends)
     assert (after - before) / len(ends) <= 4096
+
+
+def test_fragments_that_are_never_completed_stay_within_their_bound_and_flows_go_on() -> None:
+    pair = Pair(left=SMALL)
+    ((near, far),) = pair.connect(1)
+    payload = bytes(1000)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(4000):
+            source = (0x0B000000 + number).to_bytes(4, "big")
+            whole = build_packet(source, LEFT.packed, 17, payload, identification=number)
+            packet = fragment_packet(whole, 600)[0]
+            pair.left.receive_packet(packet, pair.now)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 2 * SMALL.reassembly_bytes
+    far.send(b"honest", pair.now)
+    for _ in range(5):
+        pair.turn()
+    assert b"".join(near.pieces()) == b"honest"
+
+
+def test_tiny_segments_behind_holes_are_charged_for_what_they_cost() -> None:
+    peer = established(wind_shift=0, sack=True)
+    memory = peer.host.memory
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, charged = tracemalloc.get_traced_memory()[0], memory.charged
+        for number in range(5000):
+            peer.send(".", 3 + 2 * number, 1, b"x")
+        peer.take()
+        gc.collect()
+        cost = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(peer.connection.reassembly) == peer.host.config.maximum_held_segments
+    assert cost < 2 * (memory.charged - charged)

@@ -10,7 +10,7 @@ from sstpsocks.base.entropy import SeededEntropy
 from sstpsocks.errors import DeniedByRule, TooManyConnections
 from sstpsocks.net.address import is_unicast, require_reachable
 from sstpsocks.net.counters import NetCounters
-from sstpsocks.net.ports import FIRST_PORT, LAST_PORT, choose_port
+from sstpsocks.net.ports import FIRST_PORT, LAST_PORT, choose_port, choose_port_for, port_offset
 from sstpsocks.net.token_bucket import TokenBucket
 
 OURS = IPv4Address("10.9.0.2")
@@ -43,6 +43,18 @@ def test_ports_are_spread_over_the_whole_range_and_never_one_in_use() -> None:
     assert len(set(ports)) > 1800
     assert min(ports) < 3000
     assert max(ports) > 63000
+
+
+def test_ports_for_one_destination_follow_each_other_and_those_for_others_lie_elsewhere() -> None:
+    """RFC 6056 section 3.3.3."""
+    offset = port_offset(b"secret" * 4, OURS.packed, bytes(4), 443)
+    ports = [choose_port_for(offset, number, lambda port: False) for number in range(100)]
+    assert len(set(ports)) == 100
+    assert all(FIRST_PORT <= port <= LAST_PORT for port in ports)
+    assert choose_port_for(offset, 0, lambda port: port == ports[0]) == ports[1]
+    others = {port_offset(b"secret" * 4, OURS.packed, bytes(4), port) for port in range(100)}
+    others |= {port_offset(bytes([number]) * 24, OURS.packed, bytes(4), 443) for number in range(100)}
+    assert len(others) == 200
 
 
 def test_the_last_free_port_is_found_and_none_is_an_error() -> None:

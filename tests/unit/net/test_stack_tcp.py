@@ -83,10 +83,10 @@ def test_a_connection_opens_sends_and_is_forgotten_when_closed() -> None:
     assert server.counters.tcp_passive_opens == 1
 
 
-def test_the_local_port_is_random_and_never_one_that_is_taken() -> None:
+def test_the_local_port_is_hard_to_guess_and_never_one_that_is_taken() -> None:
     stack = make_stack()
-    ports = {stack.connect_tcp(PEER, 80, 0.0).local[1] for _ in range(200)}
-    assert len(ports) == 200
+    ports = {stack.connect_tcp(PEER, 80 + number, 0.0).local[1] for number in range(200)}
+    assert len(ports) > 190
     assert max(ports) - min(ports) > 30_000
 
 
