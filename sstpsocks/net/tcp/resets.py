@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...errors import ConnectionLost, ConnectionRefused, SstpsocksError
 from .segment import ACK, RST, Segment
 from .tcb import Tcb, TcpState
+from .window import acceptable_seq
 
 _RESET_IS_NO_NEWS = frozenset({TcpState.CLOSING, TcpState.LAST_ACK, TcpState.TIME_WAIT})
 """States in which the owner has everything it will get and said everything it had to say."""
@@ -42,5 +43,5 @@ def challenge_ack(tcb: Tcb, now: float) -> None:
 def reset(tcb: Tcb, error: SstpsocksError) -> None:
     """Send "<SEQ=SND.NXT><CTL=RST>" and delete the TCB (RFC 9293 section 3.10.5)."""
     tcb.host.counters.tcp_out_rsts += 1
-    tcb.reply(tcb.builder.build(tcb.snd_max, tcb.rcv_nxt, RST | ACK, 0))
+    tcb.reply(tcb.builder.build(acceptable_seq(tcb), tcb.rcv_nxt, RST | ACK, 0))
     tcb.fail(error)

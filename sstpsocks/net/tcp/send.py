@@ -15,7 +15,7 @@ from .segment import ACK, FIN, MAXIMUM_OPTIONS, PSH, SYN, syn_options
 from .tcb import Tcb, TcpState
 from .timestamps import clock
 from .tlp import schedule_probe
-from .window import advertise_window
+from .window import acceptable_seq, advertise_window
 
 _HANDSHAKE = frozenset({TcpState.SYN_SENT, TcpState.SYN_RECEIVED})
 _DATA_MAY_GO = frozenset(
@@ -139,10 +139,10 @@ def next_packets(tcb: Tcb, now: float, max_bytes: int) -> list[bytes]:
 def pure_ack(tcb: Tcb, now: float) -> bytes:
     """Return "<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>".
 
-    The sequence number is snd_max: snd_nxt may have fallen back, and the peer would find that outside its window.
+    The sequence number is not snd_nxt, which may have fallen back, but one that lies in the peer's window.
     """
     options = take_sack_option(tcb, MAXIMUM_OPTIONS - tcb.option_size) if sack_due(tcb) else b""
-    packet = _build(tcb, tcb.snd_max, ACK, now, options=options)
+    packet = _build(tcb, acceptable_seq(tcb), ACK, now, options=options)
     _acknowledged_everything(tcb)
     return packet
 

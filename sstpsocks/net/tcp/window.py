@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...base.seqnum import MASK
+from ...base.seqnum import MASK, lt
 from .tcb import Tcb, TcpState
 
 _TEXT_MAY_COME = frozenset({TcpState.ESTABLISHED, TcpState.FIN_WAIT_1, TcpState.FIN_WAIT_2})
@@ -79,3 +79,14 @@ def consumed(tcb: Tcb, count: int, now: float) -> None:
     # A peer that still has half the buffer to fill is not waiting for us: tell it only of larger steps.
     if gain >= (min(2 * tcb.snd_mss, half) if offered < half else half // 2) and tcb.state in _TEXT_MAY_COME:
         tcb.ack_now = True
+
+
+def acceptable_seq(tcb: Tcb) -> int:
+    """Return the number for a segment without data that the peer takes: snd_max, unless its window has shrunk.
+
+    A peer short of memory drops what it had offered to take and closes its window before it. What carries snd_max
+    then lies outside, and "if the RCV.WND is zero, no segments will be acceptable": the peer would drop our ACKs, and
+    both sides would wait for each other. Linux does the same.
+    """
+    edge = (tcb.snd_una + tcb.snd_wnd) & MASK
+    return edge if tcb.established and lt(edge, tcb.snd_max) else tcb.snd_max

@@ -256,3 +256,16 @@ def test_late_and_early_timers_do_no_harm() -> None:
     assert peer.connection.error is not None
     peer.connection.handle_timer(peer.now)
     assert peer.host.poll_at() is None
+
+
+def test_acknowledgements_stay_inside_a_window_that_shrank() -> None:
+    peer = established(window=3000)
+    peer.connection.send(bytes(3000), peer.now)
+    assert [sent.seq for sent in peer.take()] == [1, 1001, 2001]
+    # Short of memory, the peer drops all but the first segment and closes its window.
+    peer.send(".", 1, 1001, window=0)
+    peer.send("P.", 1, 1001, b"data", window=0)
+    peer.wait_and_expect(0.1, ".", 1001, 5)
+    # With 3001 the peer would not have taken it, nor this:
+    peer.connection.abort(peer.now)
+    peer.expect("R.", 1001, 5)
