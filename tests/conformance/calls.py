@@ -66,6 +66,8 @@ class Calls:
                 self._connection().detach(now)
             case "abort":
                 self._connection().abort(now)
+            case "nagle":
+                self._connection().set_nagle(arguments[0] == "on", now)
             case "user-timeout":
                 self._connection().set_user_timeout(float(arguments[0]))
             case _:
