@@ -25,6 +25,7 @@ from typing import Any
 
 if sys.platform == "linux":
     import fcntl
+    import termios
 
 CHUNK = 65536
 _TUNSETIFF = 0x400454CA
@@ -45,21 +46,22 @@ def open_tun(name: str) -> int:
     raise OSError("needs Linux")
 
 
+def change_setting(name: str, value: int) -> None:
+    """Set a sysctl of ``net``; not where it is unknown or read-only, as in some containers."""
+    with contextlib.suppress(OSError):
+        Path("/proc/sys/net", name).write_text(str(value))
+
+
 def configure(name: str, pairs: list[list[str]], mtu: int) -> None:
     """Give the device its addresses and peers, and the kernel's TCP the settings that make runs comparable."""
 
     def ip(*arguments: str) -> None:
         subprocess.run(["ip", *arguments], check=True)
 
-    for setting, value in (
-        (f"ipv6/conf/{name}/router_solicitations", 0),
-        ("ipv4/tcp_no_metrics_save", 1),
-        # RFC 4821, only when a black hole is suspected: off by default, and nothing else gets through one.
-        ("ipv4/tcp_mtu_probing", 1),
-    ):
-        # Some containers have a read-only /proc/sys; what needs a setting says so when it is missing.
-        with contextlib.suppress(OSError):
-            Path("/proc/sys/net", setting).write_text(str(value))
+    change_setting(f"ipv6/conf/{name}/router_solicitations", 0)
+    change_setting("ipv4/tcp_no_metrics_save", 1)
+    # RFC 4821, only when a black hole is suspected: off by default, and nothing else gets through one.
+    change_setting("ipv4/tcp_mtu_probing", 1)
     ip("link", "set", "lo", "up")
     ip("link", "set", name, "mtu", str(mtu), "txqueuelen", "10000", "up")
     for address, peer in pairs:
@@ -104,6 +106,7 @@ class Program:
         if self.script["answer_after_eof"]:
             sender.start()
         sender.join()
+        self._guard(self._wait_for_acknowledgement, stream)
         stream.close()
         self.report()
 
@@ -148,6 +151,14 @@ class Program:
                 return
             if pause:
                 time.sleep(pause)
+
+    def _wait_for_acknowledgement(self, stream: socket.socket) -> None:
+        """Keep the socket until everything is acknowledged: the kernel soon gives up what no process owns."""
+        if sys.platform == "linux" and stream.fileno() >= 0:
+            while not self._errors and struct.unpack("i", fcntl.ioctl(stream, termios.TIOCOUTQ, bytes(4)))[0]:
+                if error := stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    raise OSError(error, "")
+                time.sleep(0.02)
 
     def _guard(self, action: Any, stream: socket.socket) -> None:
         try:

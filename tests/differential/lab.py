@@ -59,6 +59,11 @@ class Lab:
         command = ["ip", "netns", "exec", self.settings["NS"], "cat", "/proc/net/snmp", "/proc/net/netstat"]
         return parse_counters(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
+    def set(self, name: str, value: int) -> None:
+        """Change a sysctl below ``net`` in the lab."""
+        command = f"echo {value} > /proc/sys/net/{name}"
+        subprocess.run(["ip", "netns", "exec", self.settings["NS"], "sh", "-c", command], check=True)
+
     def _script(self, name: str, *arguments: str) -> None:
         script = Path(os.environ["SSTPSOCKS_LAB_SSTPD"], name)
         environment = os.environ | {"LAB_DIR": str(self.folder)}

@@ -61,7 +61,8 @@ def transfer_both_ways(rig: Rig, name: str, connector: str, *, ipv6: bool = Fals
     sent = payload(OURS_SENDS, count)
     script = Script(send=count, seed=KERNEL_SENDS)
     result = rig.open(connector, lambda connection: Program(connection, sent), script, ipv6=ipv6)
-    rig.run_to_end(result)
+    # Under heavy loss an unlucky run spends its time in timers that were backed off.
+    rig.run_to_end(result, limit=100.0)
     assert rig.kernel.results[result].error is None
     assert rig.kernel.results[result].sha256 == digest(sent)
     assert bytes(rig.programs[0].received) == payload(KERNEL_SENDS, count)
@@ -193,11 +194,16 @@ def test_many_small_flows(rig: Rig, connector: str) -> None:
     rig.expect_no_reset()
 
 
-def test_a_black_hole_on_the_way_to_us(rig: Rig) -> None:
-    """The kernel finds out by itself that its segments are too large; ours of usual size pass all the same."""
-    rig.impair(Path(delay=0.005), Path(delay=0.005, mtu_blackhole=1200))
-    result = rig.open("us", lambda connection: Program(connection), Script(send=300_000, seed=KERNEL_SENDS))
+@pytest.mark.parametrize("ways", ["there", "back", "both"])
+def test_a_black_hole(rig: Rig, ways: str) -> None:
+    """Whoever sends finds out by itself that its segments are too large: no ICMP error tells."""
+    clean, hole = Path(delay=0.005), Path(delay=0.005, mtu_blackhole=1200)
+    rig.impair(clean if ways == "back" else hole, clean if ways == "there" else hole)
+    sent = payload(OURS_SENDS, 300_000)
+    script = Script(send=300_000, seed=KERNEL_SENDS)
+    result = rig.open("us", lambda connection: Program(connection, sent), script)
     rig.run_to_end(result)
+    assert rig.kernel.results[result].sha256 == digest(sent)
     assert bytes(rig.programs[0].received) == payload(KERNEL_SENDS, 300_000)
-    assert rig.bridge.back.dropped > 0
+    assert rig.bridge.there.dropped + rig.bridge.back.dropped > 0
     rig.expect_no_reset()

@@ -33,6 +33,7 @@ IMPAIRMENTS = (
     "--corrupt 1",
     "--delay 25 --jitter 5",
     "--rate 20 --queue 30",
+    "--mtu-blackhole 1200",
 )
 BULK = 600_000 * SCALE
 
@@ -105,6 +106,9 @@ def read_to_end(stream: socket.socket) -> bytes:
 @pytest.mark.parametrize("impairment", IMPAIRMENTS)
 def test_transfers_arrive_octet_by_octet(lab: Lab, tmp_path: Path, impairment: str, seed: int) -> None:
     lab.start("--seed", str(seed), *impairment.split())
+    if "mtu" in impairment:
+        # RFC 4821 when a black hole is suspected; the kernel does not unless told.
+        lab.set("ipv4/tcp_mtu_probing", 1)
     client = lab.client(tmp_path)
     try:
         before = lab.counters()
