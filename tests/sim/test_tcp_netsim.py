@@ -46,9 +46,11 @@ def test_every_octet_arrives_once_and_in_order(loss: float, reorder: float, dupl
     transfer_both_ways(simulation, random_octets(600_000), random_octets(300_000, 2))
 
 
-@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.parametrize("seed", range(8))
 def test_a_third_of_all_packets_lost(seed: int) -> None:
-    simulation = Simulation(Path(loss=0.3, duplicate=0.1, reorder=0.2), seed=seed)
+    # Time-outs double, and each side gives up a peer that says nothing for long: here nobody may give up, only arrive.
+    config = StackConfig(user_timeout=100_000.0, connect_timeout=1_000.0)
+    simulation = Simulation(Path(loss=0.3, duplicate=0.1, reorder=0.2), seed=seed, config=config)
     transfer_both_ways(simulation, random_octets(60_000), random_octets(30_000, 2))
 
 
