@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +43,7 @@ def server_counters(lab: Lab) -> dict[str, Any]:
     """What the server says about the packets that it carried, asked for now."""
     stats = Path(lab.settings["STATS"])
     before = stats.stat().st_size
-    os.kill(int(lab.settings["SERVER_PID"]), signal.SIGUSR1)
+    subprocess.run(["kill", "-USR1", lab.settings["SERVER_PID"]], check=True)
     deadline = time.monotonic() + 5
     while not (line := stats.read_bytes()[before:]).endswith(b"\n"):
         assert time.monotonic() < deadline, "the server prints no counters"
