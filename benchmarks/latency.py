@@ -37,6 +37,7 @@ SETTLE = 1.0
 """Seconds that a bulk transfer gets to reach its rate."""
 KEYSTROKE = b"k" * 16
 TIMEOUT = 30.0
+LOADS = ("idle", "download", "upload")
 
 
 @contextlib.contextmanager
@@ -98,7 +99,7 @@ def report(name: str, runs: list[list[float]]) -> None:
     """Print the medians of the runs' percentiles."""
     middles, tails = ([percentile(run, percent) for run in runs] for percent in (50, 99))
     print(
-        f"{name:34} p50 {statistics.median(middles):6.2f} ms ({min(middles):.2f} to {max(middles):.2f}), "
+        f"{name:21} p50 {statistics.median(middles):6.2f} ms ({min(middles):.2f} to {max(middles):.2f}), "
         f"p99 {statistics.median(tails):6.2f} ms ({min(tails):.2f} to {max(tails):.2f})",
         flush=True,
     )
@@ -108,10 +109,10 @@ def loads(folder: Path) -> dict[str, list[str]]:
     """Return the arguments for curl by the name of the load."""
     environ = os.environ
     download = environ["SSTPSOCKS_TEST_HTTP"] + "256m.bin"
-    found = {"idle": [], "during a download": ["-o", "/dev/null", download]}
+    found: dict[str, list[str]] = {"idle": [], "download": ["-o", "/dev/null", download]}
     if upload := environ.get("SSTPSOCKS_TEST_UPLOAD"):
         file = empty_file(folder / "upload.bin", BULK)
-        found["during an upload"] = ["-o", "/dev/null", "--upload-file", str(file), upload]
+        found["upload"] = ["-o", "/dev/null", "--upload-file", str(file), upload]
     return found
 
 
@@ -121,6 +122,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="runs of each measurement (default 3)")
     parser.add_argument("--samples", type=int, default=300, help="exchanges in a run (default 300)")
     parser.add_argument("--pause", type=float, default=0.01, help="mean pause between two in seconds (default 0.01)")
+    parser.add_argument("--load", choices=LOADS, nargs="+", default=LOADS, help="under which loads (default all)")
     options = parser.parse_args()
     if no_server():
         return 2
@@ -129,6 +131,8 @@ def main() -> int:
     print(f"{machine()}, {options.runs} runs of {options.samples}: median (least to greatest)", flush=True)
     with running_client() as (client, folder):
         for load, arguments in loads(folder).items():
+            if load not in options.load:
+                continue
             requests, keystrokes = [], []
             for _ in range(options.runs):
                 with bulk(client, arguments):
@@ -142,9 +146,9 @@ def main() -> int:
                             assert reply == 0, f"SOCKS reply {reply}"
                             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                             keystrokes.append(samples(options.samples, options.pause, partial(keystroke, stream)))
-            report(f"new request, {load}", requests)
+            report(f"{load}: new request", requests)
             if keystrokes:
-                report(f"keystroke, {load}", keystrokes)
+                report(f"{load}: keystroke", keystrokes)
         print(f"load average at the end {os.getloadavg()[0]:.1f}")
     return 0
 

@@ -7,8 +7,9 @@ from typing import Protocol
 
 import trio
 
-# Roughly what one read of a fast link finds; larger gains nothing (docs/architecture.md, "The driver loop").
-READ_SIZE = 256 * 1024
+# Two TLS records: a turn then takes less than half a millisecond. Larger reads save little and keep every other flow,
+# and every task, waiting for longer (docs/benchmarks.md).
+READ_SIZE = 32 * 1024
 
 
 class Transport(Protocol):

@@ -14,13 +14,15 @@ UNMEASURED_LIMIT = 8
 class RttEstimator:
     """SRTT, RTTVAR and RTO of one connection, in seconds."""
 
-    __slots__ = ("_initial_rto", "_max_rto", "_min_rto", "_unmeasured", "rto", "rttvar", "srtt")
+    __slots__ = ("_initial_rto", "_max_rto", "_min_rto", "_unmeasured", "rto", "rttvar", "smallest", "srtt")
 
     def __init__(self, initial_rto: float, min_rto: float, max_rto: float) -> None:
         self.srtt: float | None = None
         """The smoothed round-trip time; None until the first measurement."""
         self.rttvar = 0.0
         """The round-trip time variation."""
+        self.smallest: float | None = None
+        """The smallest measurement so far: the path without queues, as far as is known."""
         self.rto = initial_rto
         """(2.1) "Until a round-trip time (RTT) measurement has been made … set RTO <- 1 second"."""
         self._initial_rto = initial_rto
@@ -34,6 +36,8 @@ class RttEstimator:
 
     def measured(self, rtt: float) -> None:
         """Take a measurement of a segment that was sent once (Karn's algorithm is the caller's business)."""
+        if self.smallest is None or rtt < self.smallest:
+            self.smallest = rtt
         if self.srtt is None:
             # (2.2) "SRTT <- R, RTTVAR <- R/2, RTO <- SRTT + max (G, K*RTTVAR)"
             self.srtt = rtt

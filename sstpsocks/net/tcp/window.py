@@ -8,6 +8,8 @@ from .tcb import Tcb, TcpState
 _TEXT_MAY_COME = frozenset({TcpState.ESTABLISHED, TcpState.FIN_WAIT_1, TcpState.FIN_WAIT_2})
 _MINIMUM_ROUND = 0.02
 """Shortest time over which the owner's speed is measured; batches make shorter ones meaningless."""
+_SHORTEST_PATH = 0.002
+"""The window covers at least twice this time at the owner's speed: a turn here, one at the server, and some."""
 _ROUNDING_SLACK = 32
 """How many units of the scaled window rounding up may add to the buffer in all: a peer that sends single octets would
 gain a unit with each, without end. Beyond, the edge does move left by less than a unit on the wire; what was promised
@@ -58,12 +60,13 @@ def consumed(tcb: Tcb, count: int, now: float) -> None:
     tcb.readable -= count
     tcb.consumed_in_round += count
     elapsed = now - tcb.round_began
-    # Twice the smoothed round-trip time, because it is mostly measured in the handshake and a path under load has
-    # queues by now.
-    interval = max(2 * (tcb.rtt.srtt or 0.1), _MINIMUM_ROUND)
-    if elapsed >= interval:
+    # The smallest round-trip time, not the smoothed one. Where we are the bottleneck, a window larger than the path
+    # needs stands in queues in front of us, for every other flow of the tunnel to wait behind, and the round-trip time
+    # grows with it. Twice that, because it is mostly measured in the handshake and a path under load has queues.
+    path = max(2 * (tcb.rtt.smallest or 0.1), _SHORTEST_PATH)
+    if elapsed >= max(2 * (tcb.rtt.srtt or 0.1), _MINIMUM_ROUND):
         # The sender can fill at most one window in a round trip. Whoever consumes half of one might consume more.
-        wanted = 2 * int(tcb.consumed_in_round * interval / elapsed)
+        wanted = 2 * int(tcb.consumed_in_round * path / elapsed)
         config = tcb.host.config
         if elapsed >= _IDLE:
             # What was offered stays offered; the window just does not open so far again.
