@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks.tunnel import curl_command, empty_file, machine, no_server, running_client
+from benchmarks.tunnel import curl_command, empty_file, load_average, machine, no_server, running_client
 from tests.interop.client import Client, socks_connect
 
 BULK = 256 << 20
@@ -149,7 +149,7 @@ def main() -> int:
             report(f"{load}: new request", requests)
             if keystrokes:
                 report(f"{load}: keystroke", keystrokes)
-        print(f"load average at the end {os.getloadavg()[0]:.1f}")
+        print(f"load average at the end {load_average()}")
     return 0
 
 

@@ -25,10 +25,15 @@ def no_server() -> bool:
     return True
 
 
+def load_average() -> str:
+    """Return the machine's load average over a minute."""
+    return Path("/proc/loadavg").read_text().split()[0]
+
+
 def machine() -> str:
     """Return what figures depend on: commit, interpreter, cores, load."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    load = f"load average {os.getloadavg()[0]:.1f}, " if sys.platform != "win32" else ""
+    load = f"load average {load_average()}, "
     return (
         f"commit {commit.strip() or 'unknown'}, {platform.python_implementation()} {platform.python_version()}, "
         f"{load}{os.cpu_count()} cores"
