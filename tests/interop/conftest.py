@@ -37,6 +37,8 @@ class Server:
     """URL that takes a PUT and answers with the SHA-256 of what came."""
     replies: str
     """Targets and the SOCKS replies that they must give, as "host:port=code", separated by spaces."""
+    half_close: str
+    """Anything, when the network behind the server keeps the other direction open after the end of ours."""
     unknown_name: str
     single_label: str
     """URL with a name of one label, which is found in a domain that DHCP tells."""
@@ -99,6 +101,7 @@ def server() -> Server:
         sha256_64m=get("SHA256_64M"),
         upload=get("UPLOAD"),
         replies=get("REPLIES"),
+        half_close=get("HALF_CLOSE"),
         unknown_name=get("UNKNOWN_NAME"),
         single_label=get("SINGLE_LABEL"),
         route=get("ROUTE"),

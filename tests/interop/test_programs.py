@@ -94,6 +94,7 @@ def test_a_reader_that_stops_holds_up_nobody(tunnel: Client, server: Server, cur
 
 
 def test_a_request_that_ends_its_direction_is_answered(tunnel: Client, server: Server, curl: str) -> None:
+    server.need("half_close")
     page = curl_through(curl, tunnel, server.need("http"))
     host, port = target_of(server)
     stream, reply = socks_connect(tunnel.socks, host, port, 30)
