@@ -140,9 +140,13 @@ class SocksServer:
                 await self._converse(local, number, served=served)
             except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
                 _logger.debug("connection %d: the local program went away", number)
-            except Exception:
-                # One connection must not take the others with it.
-                _logger.exception("connection %d failed", number)
+            except Exception as error:
+                # One connection must not take the others with it. The traceback is a detail, as everywhere.
+                details = _logger.isEnabledFor(logging.DEBUG)
+                cause = error
+                while isinstance(cause, ExceptionGroup):
+                    cause = cause.exceptions[0]
+                _logger.error("connection %d failed: %s, this is a bug", number, type(cause).__name__, exc_info=details)
             finally:
                 _reset(local)
 
