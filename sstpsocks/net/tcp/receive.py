@@ -23,7 +23,7 @@ _STEADY_BULK = 64
 """Segments in order, without a hole or a pause, after which a transfer counts as steady: its sender has left slow
 start's first rounds and does not wait for single ACKs."""
 LEFTOVER_PIECES = 16
-"""Unconsumed pieces that may keep their decrypted chunks (up to 256 KiB each) in memory before they are joined."""
+"""Unconsumed pieces that may keep their decrypted chunks (one read each) in memory before they are joined."""
 _SMALL_PIECE = 4096
 """A joined piece below this grows with the next ones."""
 
@@ -224,8 +224,8 @@ def join_leftovers(tcb: Tcb) -> None:
     """Copy what the owner left unread of earlier batches into one piece.
 
     Pieces are slices of decrypted chunks and keep them alive; a reader that stalls must not make one small segment
-    hold 256 KiB. A small piece that was joined before is taken along, so that many small batches do not become as many
-    pieces; beyond that each octet is copied at most once.
+    hold a whole read. A small piece that was joined before is taken along, so that many small batches do not become as
+    many pieces; beyond that each octet is copied at most once.
     """
     pieces = tcb.rcv_pieces
     first = tcb.rcv_joined
