@@ -37,7 +37,7 @@ IPV6_PACKET = bytes.fromhex("6000000000003b40") + bytes(15) + b"\1" + bytes(15) 
 
 def open_ipv6(pair: LinkPair, *, opened: bool) -> None:
     """As IPV6CP would, in whatever state it really is."""
-    pair.client.ppp.ipv6_open = pair.server.ppp.ipv6_open = opened
+    pair.client.ppp.network.ipv6_open = pair.server.ppp.network.ipv6_open = opened
 
 
 def connected() -> LinkPair:
