@@ -50,6 +50,9 @@ class TcpConfig:
     """RFC 6298 (2.5): "MAY be placed on RTO provided it is at least 60 seconds"."""
     delayed_ack: float = 0.04
     """RFC 9293 section 3.8.6.3 (MUST-40): less than 0.5 s. Kernels use 40 ms, below every peer's minimal RTO."""
+    quick_acks: int = 16
+    """ACKs that are not delayed at the start of a connection and after it was idle, when the peer is in slow start and
+    every ACK opens its window. Kernels send as many."""
     msl: float = 30.0
     """Maximum segment lifetime: TIME-WAIT lasts twice that. RFC 9293 says 2 minutes; 30 s is what kernels use."""
     fin_wait_2_timeout: float = 60.0

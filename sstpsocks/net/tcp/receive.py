@@ -202,14 +202,39 @@ def _take_in_order(tcb: Tcb, payload: memoryview, now: float) -> None:
 
 
 def acknowledge_later(tcb: Tcb, segments: int, now: float) -> None:
-    """``segments`` data segments came in order: acknowledge now or after the delay (RFC 9293 section 3.8.6.3)."""
+    """``segments`` data segments came in order: acknowledge now or after the delay (RFC 9293 section 3.8.6.3).
+
+    At the start and after a pause at once, unless our side answers what comes: an answer carries the ACK for nothing.
+    """
+    if now != tcb.last_received:
+        _data_came(tcb, now)
     tcb.unacked_segments += segments
+    if tcb.quick_acks and not tcb.interactive:
+        # Segments that come together cost one: they get one ACK.
+        tcb.quick_acks -= not tcb.ack_now
+        tcb.ack_now = True
+        tcb.delack_deadline = None
+        return
     every = _ACK_EVERY_IN_BULK if tcb.in_order_run >= _STEADY_BULK else _ACK_EVERY
     if tcb.unacked_segments >= every:
         tcb.ack_now = True
         tcb.delack_deadline = None
     elif tcb.delack_deadline is None and not tcb.ack_now:
         tcb.delack_deadline = now + tcb.host.config.delayed_ack
+
+
+def _data_came(tcb: Tcb, now: float) -> None:
+    """The first data at this time: is the peer in slow start, and does our side answer?"""
+    pause = now - tcb.last_received
+    config = tcb.host.config
+    # Judged by the data before this; what was just received cannot be answered yet.
+    tcb.interactive = 0 < tcb.last_sent - tcb.last_received <= config.delayed_ack
+    if pause > tcb.rtt.rto:
+        # RFC 5681 section 4.1 has its sender begin with slow start again. Half the window in full segments is enough
+        # for the window never to be what it waits for.
+        tcb.quick_acks = min(config.quick_acks, max(tcb.rcv_capacity // (2 * tcb.link_mss), 2))
+        tcb.in_order_run = 0
+    tcb.last_received = now
 
 
 def delayed_ack_due(tcb: Tcb) -> None:

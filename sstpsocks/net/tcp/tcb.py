@@ -89,6 +89,7 @@ class Tcb:
         "in_order_run",
         "in_recovery",
         "inflation",
+        "interactive",
         "irs",
         "iss",
         "keep_alive_deadline",
@@ -96,6 +97,7 @@ class Tcb:
         "keep_alive_probes",
         "last_ack_sent",
         "last_heard",
+        "last_received",
         "last_sent",
         "link_mss",
         "listener",
@@ -111,6 +113,7 @@ class Tcb:
         "prr",
         "put_off_since",
         "put_off_until",
+        "quick_acks",
         "rack",
         "rack_deadline",
         "rcv_adv",
@@ -343,6 +346,12 @@ class Tcb:
         """Data segments received since we sent an ACK."""
         self.in_order_run = 0
         """Data segments acknowledged in order since the last disturbance; decides how often we acknowledge."""
+        self.last_received = float("-inf")
+        """When data arrived in order last."""
+        self.interactive = False
+        """The data before that was answered so soon that a delayed ACK rode on the answer; it may again."""
+        self.quick_acks = 0
+        """ACKs still to be sent at once, as the peer may be in slow start."""
         self.syn_pending = False
         """Our SYN, or SYN and ACK, must be sent."""
         self.syn_transmissions = 0

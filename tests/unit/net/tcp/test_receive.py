@@ -16,7 +16,7 @@ SMALL = TcpConfig(receive_buffer_initial=4000, receive_buffer_maximum=4000)
 
 
 def test_data_in_order_is_readable_and_acknowledged_every_second_segment() -> None:
-    peer = established()
+    peer = established(TcpConfig(quick_acks=0))
     peer.send(".", 1, 1, b"one")
     peer.expect_nothing()
     assert peer.connection in peer.host.dirty
@@ -27,11 +27,72 @@ def test_data_in_order_is_readable_and_acknowledged_every_second_segment() -> No
 
 
 def test_a_single_segment_is_acknowledged_after_40_ms() -> None:
-    peer = established()
+    peer = established(TcpConfig(quick_acks=0))
     peer.send(".", 1, 1, b"one")
     assert peer.wait_and_expect(1, ".", 1, 4) == pytest.approx(0.04)
     peer.wait(100)
     peer.expect_nothing()
+
+
+def test_the_first_sixteen_acknowledgements_are_not_delayed() -> None:
+    peer = established()
+    at_once = 0
+    for number in range(40):
+        peer.send(".", 1 + number, 1, b"x")
+        sent = peer.take()
+        if not sent:
+            break
+        at_once += 1
+        peer.wait(0.001)
+    assert at_once == 16
+    peer.wait(0.1)
+    assert [sent.ack for sent in peer.take()] == [18]
+
+
+def test_a_batch_takes_one_of_the_quick_acknowledgements() -> None:
+    peer = established(TcpConfig(quick_acks=2))
+    peer.host.receive_packet(peer.packet(".", 1, 1, b"x"), peer.now)
+    peer.host.receive_packet(peer.packet(".", 2, 1, b"x"), peer.now)
+    peer.host.receive_packet(peer.packet(".", 3, 1, b"x"), peer.now)
+    peer.expect(".", 1, 4)
+    peer.wait(0.001)
+    peer.send(".", 4, 1, b"x")
+    peer.expect(".", 1, 5)
+    peer.wait(0.001)
+    peer.send(".", 5, 1, b"x")
+    peer.expect_nothing()
+
+
+def test_a_pause_brings_the_quick_acknowledgements_back() -> None:
+    """Also where steady bulk had made ACKs rare."""
+    peer = established(TcpConfig(receive_buffer_initial=1 << 20, quick_acks=1))
+    for number in range(100):
+        peer.send(".", 1 + 100 * number, 1, bytes(100))
+    peer.take()
+    peer.wait(10)
+    peer.take()
+    peer.send(".", 1 + 100 * 100, 1, bytes(100))
+    peer.expect(".", 1, 1 + 100 * 101)
+    peer.send(".", 1 + 100 * 101, 1, bytes(200))
+    peer.expect_nothing()
+    peer.send(".", 3 + 100 * 103 - 2, 1, bytes(100))
+    peer.expect(".", 1, 1 + 100 * 104)
+
+
+def test_a_program_that_answers_gets_the_acknowledgement_on_its_answer() -> None:
+    peer = established()
+    position = 1
+    for number in range(5):
+        peer.wait(1)
+        peer.send("P.", 1 + 4 * number, position, b"ping")
+        if not number:
+            peer.expect(".", position, 5)
+        else:
+            peer.expect_nothing()
+        peer.wait(0.005)
+        peer.connection.send(b"pong", peer.now)
+        peer.expect("P.", position, 5 + 4 * number, b"pong")
+        position += 4
 
 
 def test_data_of_ours_carries_the_acknowledgement() -> None:
@@ -45,7 +106,7 @@ def test_data_of_ours_carries_the_acknowledgement() -> None:
 
 
 def test_steady_bulk_is_acknowledged_every_eighth_segment_until_something_is_missing() -> None:
-    peer = established(TcpConfig(receive_buffer_initial=1 << 20))
+    peer = established(TcpConfig(receive_buffer_initial=1 << 20, quick_acks=0))
     acks = []
     for number in range(200):
         peer.send(".", 1 + 100 * number, 1, bytes(100))
