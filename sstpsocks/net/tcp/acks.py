@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...base.seqnum import MASK
 from .handshake import establish
 from .recovery import duplicate_ack, new_ack
-from .resets import challenge_ack
+from .resets import challenge_ack, reply_reset
 from .sack_recovery import acknowledge
 from .segment import RST, Segment
 from .send import update_send_window
@@ -53,8 +53,7 @@ def _syn_acknowledged(tcb: Tcb, segment: Segment, now: float) -> bool:
     """SYN-RECEIVED: "If SND.UNA < SEG.ACK =< SND.NXT, then enter ESTABLISHED state"."""
     if segment.ack != tcb.snd_max:
         # "If the segment acknowledgment is not acceptable, form a reset segment <SEQ=SEG.ACK><CTL=RST> and send it."
-        tcb.host.counters.tcp_out_rsts += 1
-        tcb.reply(tcb.builder.build(segment.ack, 0, RST, 0))
+        reply_reset(tcb, segment.ack, RST, now)
         return False
     establish(tcb, segment, segment.window << tcb.snd_wind_shift, now)
     return True

@@ -186,7 +186,7 @@ class TcpConnection(Tcb):
         if all_said or self.state in _NO_RESET_NEEDED:
             self.fail(error)
         else:
-            reset(self, error)
+            reset(self, error, now)
         self._report(now)
 
     def set_user_timeout(self, seconds: float) -> None:

@@ -10,6 +10,7 @@ from ...errors import ConnectionRefused
 from . import keep_alive, sack_recovery, timestamps
 from .congestion import NewReno
 from .cubic import Cubic
+from .resets import reply_reset
 from .segment import ACK, MAXIMUM_WIND_SHIFT, RST, SYN, Segment
 from .send import update_send_window
 from .tcb import MINIMUM_MSS, Tcb, TcpState
@@ -90,8 +91,7 @@ def segment_in_syn_sent(tcb: Tcb, segment: Segment, now: float) -> bool:
         # "If SEG.ACK =< ISS or SEG.ACK > SND.NXT, send a reset (unless the RST bit is set …)"; nothing but the SYN
         # was sent, so the only acceptable value is ISS + 1.
         if not segment.flags & RST:
-            tcb.host.counters.tcp_out_rsts += 1
-            tcb.reply(tcb.builder.build(segment.ack, 0, RST, 0))
+            reply_reset(tcb, segment.ack, RST, now)
         return False
     # Second, check the RST bit. "If the ACK was acceptable, then signal … "error: connection reset""; without an ACK
     # anybody could have sent it. But address translators in user space (SoftEther's SecureNAT) refuse in just this way:

@@ -50,11 +50,12 @@ def segment_arrives(tcb: Tcb, segment: Segment, now: float) -> None:
         return
     if not _first_check_sequence_number(tcb, segment, now):
         return
-    if tcb.timestamps:
-        timestamps.take(tcb, segment, seq, now)
     if segment.flags & RST:
+        # What its TSopt says changes nothing (RFC 7323 section 5.2).
         second_check_rst(tcb, segment, now)
         return
+    if tcb.timestamps:
+        timestamps.take(tcb, segment, seq, now)
     # Third, security: not used.
     if segment.flags & SYN and tcb.state is TcpState.SYN_RECEIVED and tcb.listener is not None:
         # Fourth: "If the connection was initiated with a passive OPEN, then return this connection to the LISTEN
@@ -152,7 +153,7 @@ def process_text_and_fin(tcb: Tcb, segment: Segment, now: float) -> None:
     if size and tcb.detached:
         # RFC 1122 section 4.2.2.13: "If such a host issues a CLOSE call while received data is still pending in TCP,
         # or if new data is received after CLOSE is called, its TCP SHOULD send a RST to show that data was lost."
-        reset(tcb, ConnectionLost("data arrived after close"))
+        reset(tcb, ConnectionLost("data arrived after close"), now)
         return
     if segment.flags & FIN and tcb.fin_seq is None:
         tcb.fin_seq = (segment.seq + size) & MASK

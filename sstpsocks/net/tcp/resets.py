@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...errors import ConnectionLost, ConnectionRefused, SstpsocksError
 from .segment import ACK, RST, Segment
 from .tcb import Tcb, TcpState
+from .timestamps import clock
 from .window import acceptable_seq
 
 _RESET_IS_NO_NEWS = frozenset({TcpState.CLOSING, TcpState.LAST_ACK, TcpState.TIME_WAIT})
@@ -40,8 +41,22 @@ def challenge_ack(tcb: Tcb, now: float) -> None:
         tcb.ack_now = True
 
 
-def reset(tcb: Tcb, error: SstpsocksError) -> None:
+def reset(tcb: Tcb, error: SstpsocksError, now: float) -> None:
     """Send "<SEQ=SND.NXT><CTL=RST>" and delete the TCB (RFC 9293 section 3.10.5)."""
-    tcb.host.counters.tcp_out_rsts += 1
-    tcb.reply(tcb.builder.build(acceptable_seq(tcb), tcb.rcv_nxt, RST | ACK, 0))
+    reply_reset(tcb, acceptable_seq(tcb), RST | ACK, now)
     tcb.fail(error)
+
+
+def reply_reset(tcb: Tcb, seq: int, flags: int, now: float) -> None:
+    """Queue a reset.
+
+    RFC 7323 section 3.2: once negotiated, the TSopt "SHOULD be sent in an <RST> segment"; "If the ACK bit is not set in
+    the outgoing TCP header, the sender of that segment SHOULD set the TSecr field to zero."
+    """
+    tcb.host.counters.tcp_out_rsts += 1
+    ack, ts_recent = (tcb.rcv_nxt, tcb.ts_recent) if flags & ACK else (0, 0)
+    if tcb.timestamps:
+        packet = tcb.builder.build_with_timestamps(seq, ack, flags, 0, clock(tcb, now), ts_recent)
+    else:
+        packet = tcb.builder.build(seq, ack, flags, 0)
+    tcb.reply(packet)
