@@ -16,7 +16,8 @@ from .send import update_send_window
 from .tcb import MINIMUM_MSS, Tcb, TcpState
 
 RTO_AFTER_LOST_SYN = 3.0
-"""RFC 6298 (5.7): "the RTO MUST be re-initialized to 3 seconds when data transmission begins"."""
+"""RFC 6298 (5.7): "the RTO MUST be re-initialized to 3 seconds when data transmission begins"; unless a timestamp
+measured the round trip that its appendix A makes provision for."""
 
 
 def initial_sequence_number(tcb: Tcb, now: float) -> int:
@@ -124,12 +125,7 @@ def segment_in_syn_sent(tcb: Tcb, segment: Segment, now: float) -> bool:
 
 def establish(tcb: Tcb, segment: Segment, window: int, now: float) -> None:
     """Our SYN is acknowledged: enter ESTABLISHED, or FIN-WAIT-1 when the owner has shut down already."""
-    syn_lost = tcb.syn_transmissions > 1
-    if syn_lost:
-        tcb.rtt.rto = RTO_AFTER_LOST_SYN
-    else:
-        # Karn: the SYN was sent once, so this acknowledgement is a measurement.
-        tcb.rtt.measured(max(now - tcb.timed_at, 0.0))
+    syn_lost = _measure_syn(tcb, now)
     algorithm = Cubic if tcb.host.config.congestion_control == "cubic" else NewReno
     tcb.congestion = algorithm(tcb.snd_mss, syn_lost=syn_lost)
     tcb.snd_una = segment.ack
@@ -146,3 +142,19 @@ def establish(tcb: Tcb, segment: Segment, window: int, now: float) -> None:
     tcb.established = True
     tcb.dirty = True
     tcb.enter(TcpState.FIN_WAIT_1 if tcb.fin_queued else TcpState.ESTABLISHED)
+
+
+def _measure_syn(tcb: Tcb, now: float) -> bool:
+    """Take the round-trip time of our SYN, which is acknowledged; return whether one was lost."""
+    since_first = max(now - tcb.timed_at, 0.0)
+    if tcb.syn_transmissions == 1:
+        tcb.rtt.measured(since_first)
+        return False
+    # Karn: which of them was acknowledged, only a timestamp tells.
+    rtt = timestamps.echoed_round_trip(tcb, now)
+    if rtt is None or rtt > since_first + timestamps.TICK:
+        tcb.rtt.rto = RTO_AFTER_LOST_SYN
+        return True
+    tcb.rtt.measured(rtt)
+    # The first: it was only late, and the others were needless.
+    return tcb.ts_ecr != timestamps.clock(tcb, tcb.timed_at)

@@ -9,9 +9,11 @@ import hashlib
 import struct
 
 from ...base.seqnum import MASK, le, lt
-from .segment import RST, TIMESTAMPS_SIZE, Segment
+from .segment import ACK, RST, TIMESTAMPS_SIZE, Segment
 from .tcb import Tcb
 
+TICK = 0.001
+"""A step of our clock, TSval, in seconds (section 5.4: between 1 ms and 1 s)."""
 OUTDATED = 24 * 86400.0
 """RFC 7323 section 5.5: "If a connection has been idle for more than 24 days" the last timestamp says nothing."""
 
@@ -28,7 +30,7 @@ def offset_of(tcb: Tcb) -> int:
 
 
 def clock(tcb: Tcb, now: float) -> int:
-    """Return TSval: milliseconds (section 5.4: between 1 ms and 1 s)."""
+    """Return TSval: milliseconds."""
     return (int(now * 1000) + tcb.ts_offset) & MASK
 
 
@@ -41,7 +43,8 @@ def take_syn_option(tcb: Tcb, syn: Segment, now: float) -> None:
     # "Snd.TS.OK is set to TRUE" when both SYNs have the option.
     tcb.timestamps = True
     tcb.option_size = TIMESTAMPS_SIZE
-    tcb.ts_recent = syn.timestamps[0]
+    # TSecr is valid with an ACK only (section 3.2).
+    tcb.ts_recent, tcb.ts_ecr = syn.timestamps[0], syn.timestamps[1] if syn.flags & ACK else 0
     tcb.ts_recent_age = now
     tcb.last_ack_sent = tcb.rcv_nxt
 
