@@ -29,6 +29,8 @@ class PppConfig:
     role: Role = Role.CLIENT
     mru: int = MAX_MRU
     """The largest IP packet, in octets, that we ask the peer to send; 128 to 4087."""
+    magic_number: bool = True
+    """Whether to ask for a Magic-Number. It finds looped-back lines; SoftEther rejects it, which takes a round trip."""
     methods: tuple[AuthMethod, ...] = (AuthMethod.MSCHAPV2,)
     """Client: what may be used to log in, most wanted first. Server: what is demanded, in turn; empty: nothing."""
     credentials: Credentials | None = None
@@ -51,6 +53,8 @@ class PppConfig:
     """Begin IPV6CP also with a peer like SoftEther, which stops everything for four seconds when it is asked."""
     interface_identifier: bytes | None = None
     """The eight octets to ask for as our IPv6 interface identifier (RFC 5072); None: random ones."""
+    unasked: frozenset[int] = frozenset()
+    """Client: IPCP options to leave out. Each that the server rejects takes a round trip."""
     lcp_timeout: float = 30.0
     """Seconds from open() to LCP's opening, and for each renegotiation."""
     authentication_timeout: float = 60.0

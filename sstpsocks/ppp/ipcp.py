@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 from ipaddress import IPv4Address
 
@@ -53,13 +54,15 @@ class Ipcp(ControlProtocol):
         self._given: dict[int, IPv4Address] = {}
         """Server: what the client must ask for."""
         if config.role is Role.CLIENT:
-            self._wanted |= dict.fromkeys(sorted((*_DNS, *_NBNS)), UNSPECIFIED)
+            self._wanted |= dict.fromkeys(sorted({*_DNS, *_NBNS} - config.unasked), UNSPECIFIED)
         else:
             self._given.update(zip(_DNS, config.dns, strict=False))
             self._given.update(zip(_NBNS, config.nbns, strict=False))
             if config.peer_address is not None:
                 self._given[IpcpOption.IP_ADDRESS] = config.peer_address
         self._peer_address = UNSPECIFIED
+        self.rejected: frozenset[int] = frozenset()
+        """Options that the peer rejected."""
 
     @property
     def local(self) -> IPv4Address:
@@ -115,10 +118,16 @@ class Ipcp(ControlProtocol):
     def _take_reject(self, types: frozenset[int]) -> None:
         if IpcpOption.IP_ADDRESS in types and self._role is Role.CLIENT:
             self._fail_for_address("the server refuses to give us an IPv4 address")
-        for option in types - {IpcpOption.IP_ADDRESS}:
-            self._wanted.pop(option, None)
+        self.rejected |= types
+        self.leave_out(types)
         # A server keeps its own address, told or not.
         self._tells_address = self._tells_address and IpcpOption.IP_ADDRESS not in types
+
+    def leave_out(self, types: Iterable[int]) -> None:
+        """Ask for these no more, nor for the first time. The address stays."""
+        for option in types:
+            if option != IpcpOption.IP_ADDRESS:
+                self._wanted.pop(option, None)
 
     def _acknowledged(self) -> None:
         if not _is_host_address(self.local):

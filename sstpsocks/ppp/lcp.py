@@ -52,7 +52,8 @@ class Lcp(ControlProtocol):
         self._entropy = entropy
         self._mru: int | None = config.mru
         self._magic = self._new_magic()
-        self._magic_refused = False
+        self._tells_magic = config.magic_number
+        self._peer_tells_magic = False
         self._magic_collisions = 0
         self._demanded: AuthMethod | None = None
         self._choice = ClientChoice(config.methods)
@@ -60,16 +61,16 @@ class Lcp(ControlProtocol):
         self._echoes: deque[int] = deque(maxlen=MAX_OUTSTANDING_ECHOES)
 
     @property
-    def magic_refused(self) -> bool:
-        """Whether the peer rejected the Magic-Number option, as hardly any but SoftEther does."""
-        return self._magic_refused
+    def peer_is_plain(self) -> bool:
+        """Whether the peer rejects our Magic-Number or, where we ask for none, tells none: SoftEther and hardly any."""
+        return not (self._tells_magic if self._config.magic_number else self._peer_tells_magic)
 
     @property
     def magic_number(self) -> int:
-        """What our Echo packets carry: our Magic-Number, 0 when the peer rejected the option."""
+        """What our Echo packets carry: our Magic-Number, 0 when it was not asked for or rejected."""
         # RFC 1661 section 5.8: "Until the Magic-Number Configuration Option has been successfully negotiated, the
         # Magic-Number MUST be transmitted as zero."
-        return 0 if self._magic_refused else self._magic
+        return self._magic if self._tells_magic else 0
 
     @property
     def method(self) -> AuthMethod | None:
@@ -114,7 +115,7 @@ class Lcp(ControlProtocol):
             options.append(Option(LcpOption.MRU, self._mru.to_bytes(2, "big")))
         if self._demand.method is not None:
             options.append(Option(LcpOption.AUTHENTICATION, OPTION_VALUES[self._demand.method]))
-        if not self._magic_refused:
+        if self._tells_magic:
             options.append(Option(LcpOption.MAGIC_NUMBER, self._magic.to_bytes(4, "big")))
         return tuple(options)
 
@@ -140,7 +141,7 @@ class Lcp(ControlProtocol):
         if LcpOption.MRU in types:
             self._mru = None
         if LcpOption.MAGIC_NUMBER in types:
-            self._magic_refused = True
+            self._tells_magic = False
         if LcpOption.AUTHENTICATION in types:
             self._fail("the client refuses to authenticate itself", protocol="authentication")
 
@@ -182,7 +183,7 @@ class Lcp(ControlProtocol):
         number = int.from_bytes(value, "big")
         # RFC 1661 section 6.4: "If the two Magic-Numbers are equal, then it is possible, but not certain, that the link
         # is looped-back" and "a Configure-Nak MUST be sent"; zero "MUST always be Nak'd".
-        collides = number == self._magic and not self._magic_refused
+        collides = number == self._magic and self._tells_magic
         if collides:
             self._count_magic_collision()
         elif number != 0:
@@ -204,6 +205,7 @@ class Lcp(ControlProtocol):
         # RFC 1661 section 6: an option that is not listed has its default.
         self.peer_mru = DEFAULT_MRU
         self._demanded = None
+        self._peer_tells_magic = any(option.type == LcpOption.MAGIC_NUMBER for option in options)
         for option in options:
             if option.type == LcpOption.MRU:
                 self.peer_mru = int.from_bytes(option.value, "big")

@@ -17,7 +17,7 @@ from .automaton import Event
 from .config import PppConfig
 from .control import LayerDown, LayerFailed, LayerFinished, LayerUp, PeerTerminated, Signal
 from .events import Ipv4Closed, Ipv4Opened, Ipv6Closed, Ipv6Opened, PppEvent
-from .ipcp import Ipcp
+from .ipcp import Ipcp, IpcpOption
 from .ipv6cp import Ipv6cp
 from .packet import PROTOCOL_IPCP, PROTOCOL_IPV6CP, build_frame
 from .texts import no_answer, terminate_text
@@ -36,7 +36,7 @@ class NetworkProtocols:
         self._ipv6cp = Ipv6cp(config, entropy) if config.ipv6 else None
         self._up = False
         self._ipv6cp_up = False
-        self._ipv6_stalls = False
+        self._peer_is_plain = False
         self._ipcp_terminated = False
         self._deadline: float | None = None
         self._held: list[tuple[int, bytes]] = []
@@ -50,6 +50,11 @@ class NetworkProtocols:
     def __repr__(self) -> str:
         """Show the state of IPCP, and whether there is IPv6."""
         return f"<NetworkProtocols IPCP {self._ipcp.state.name}{' IPv6' if self.ipv6_open else ''}>"
+
+    @property
+    def rejected(self) -> frozenset[int]:
+        """The options of IPCP that the peer rejected."""
+        return self._ipcp.rejected
 
     # What the phase machine says.
 
@@ -65,10 +70,15 @@ class NetworkProtocols:
         held, self._held = self._held, []
         return held
 
-    def up(self, peer_mru: int, now: float, *, ipv6_stalls: bool) -> None:
-        """Learn that PPP is authenticated. ``ipv6_stalls``: the peer looks like one that stops when asked for IPv6."""
+    def up(self, peer_mru: int, now: float, *, peer_is_plain: bool) -> None:
+        """Learn that PPP is authenticated. ``peer_is_plain``: the peer looks like SoftEther.
+
+        That one knows of one name server only, and each option that it rejects takes a round trip.
+        """
         self._up = True
-        self._ipv6_stalls = ipv6_stalls
+        self._peer_is_plain = peer_is_plain
+        if peer_is_plain:
+            self._ipcp.leave_out(set(IpcpOption) - {IpcpOption.PRIMARY_DNS})
         self._ipcp.peer_mru = peer_mru
         if self._ipv6cp is not None:
             self._ipv6cp.peer_mru = peer_mru
@@ -176,7 +186,7 @@ class NetworkProtocols:
                 self.ipv4_open = True
                 ipcp = self._ipcp
                 self._emit(Ipv4Opened(ipcp.local, ipcp.peer, ipcp.dns, ipcp.nbns))
-                if self._config.ipv6_whatever_it_costs or not self._ipv6_stalls:
+                if self._config.ipv6_whatever_it_costs or not self._peer_is_plain:
                     self._begin_ipv6cp(now)
             case LayerDown(cause):
                 if cause is not Event.DOWN:

@@ -360,7 +360,7 @@ class PppPeer:
         if not self.network.started:
             self._events.append(event)
         # else: LCP was renegotiated later on. SSTP has had its CALL_CONNECTED, and there is only one.
-        self.network.up(self.peer_mru, now, ipv6_stalls=self._lcp.magic_refused)
+        self.network.up(self.peer_mru, now, peer_is_plain=self._lcp.peer_is_plain)
 
     def _refuse(self, verdict: AuthRefused, now: float) -> None:
         self._login.refused = True

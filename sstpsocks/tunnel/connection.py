@@ -33,6 +33,7 @@ from ..net.dhcp import HOST_NAME, DhcpInformation
 from ..net.route import RouteTable
 from ..net.stack import Stack
 from ..ppp.auth import Credentials
+from ..ppp.ipcp import IpcpOption
 from ..ppp.peer import PppConfig, PppPeer, Role
 from ..sstp.client import SstpClient
 from ..sstp.machine import SstpTimers
@@ -54,6 +55,9 @@ NEGOTIATION_TIMER = 60.0
 
 # How long the farewells of a failed or ended connection may take.
 GRACE_PERIOD = 3.0
+
+# Nothing here uses NetBIOS name servers (RFC 1877), and each option that a server rejects takes a round trip.
+UNASKED = frozenset({IpcpOption.PRIMARY_NBNS, IpcpOption.SECONDARY_NBNS})
 
 _CLOSED = "the tunnel was closed"
 
@@ -77,11 +81,13 @@ class ServerConnection:
         nursery: trio.Nursery,
         refused: set[Credentials],
         secret: bytes,
+        unasked: frozenset[int] = frozenset(),
         tap: PcapTap | None = None,
     ) -> None:
         """``refused``: credentials that the server refused before; they are never sent, and new ones are added.
 
-        ``secret``: what our identifiers in IPv6 are made from.
+        ``secret``: what our identifiers in IPv6 are made from. ``unasked``: options of IPCP that the server rejected
+        before, which spares another rejection.
         """
         self._settings = settings
         self._entropy = entropy
@@ -92,6 +98,7 @@ class ServerConnection:
         self._asking = trio.CancelScope()
         self._refused = refused
         self._secret = secret
+        self._unasked = UNASKED | unasked
         self._identifier: bytes | None = None
         self._ipv6: Ipv6Host | None = None
         self._credentials: Credentials | None = None
@@ -118,6 +125,12 @@ class ServerConnection:
     def stack(self) -> Stack | None:
         """The TCP/IP stack while the link is up, None before and after."""
         return self.driver.stack if self.driver is not None and not self.ending.is_set() else None
+
+    @property
+    def unasked(self) -> frozenset[int]:
+        """The options of IPCP that are of no use with this server."""
+        rejected = self.driver.link.ppp.network.rejected if self.driver is not None else frozenset[int]()
+        return self._unasked | rejected
 
     @property
     def mtu(self) -> int:
@@ -200,6 +213,12 @@ class ServerConnection:
         )
         config = PppConfig(
             role=Role.CLIENT,
+            # What we send is what we want to receive. Larger packets are taken all the same, but asking for more than
+            # a server can do takes a round trip, and 1400 is what they all can.
+            mru=settings.mtu,
+            # TLS has shown that the peer is not ourselves.
+            magic_number=False,
+            unasked=self._unasked,
             methods=settings.methods,
             credentials=credentials,
             lcp_timeout=limits.lcp,

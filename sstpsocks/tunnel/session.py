@@ -259,6 +259,7 @@ class Session:
             nursery=self._nursery,
             refused=self._refused,
             secret=self._secret,
+            unasked=self._connection.unasked if self._connection is not None else frozenset(),
             tap=self._tap,
         )
         await connection.connect()

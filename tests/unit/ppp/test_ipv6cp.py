@@ -86,22 +86,48 @@ def test_ipv6_is_asked_for_when_ipv4_is_there() -> None:
 
 
 @pytest.mark.parametrize("whatever_it_costs", [False, True])
-def test_a_server_that_rejects_our_magic_number_is_asked_only_on_demand(whatever_it_costs: bool) -> None:
+@pytest.mark.parametrize("we_tell_magic", [False, True])
+def test_a_server_without_magic_number_is_asked_only_on_demand(whatever_it_costs: bool, we_tell_magic: bool) -> None:
     """SoftEther, to be known by that, stops everything for four seconds when it is asked."""
-    config = PppConfig(methods=(), ipv6=True, interface_identifier=OURS, ipv6_whatever_it_costs=whatever_it_costs)
+    config = PppConfig(
+        methods=(),
+        ipv6=True,
+        interface_identifier=OURS,
+        ipv6_whatever_it_costs=whatever_it_costs,
+        magic_number=we_tell_magic,
+    )
     book = Playbook(PppPeer(config, SeededEntropy("client")))
+    if we_tell_magic:
+        book.play("""
+            >> lcp Configure-Request 1 mru=4087 magic=*
+            << lcp Configure-Reject 1 magic=*
+            >> lcp Configure-Request 2 mru=4087
+            << lcp Configure-Ack 2 mru=4087
+        """)
+    else:
+        book.play("""
+            >> lcp Configure-Request 1 mru=4087
+            << lcp Configure-Ack 1 mru=4087
+        """)
     book.play("""
-        >> lcp Configure-Request 1 mru=4087 magic=*
-        << lcp Configure-Reject 1 magic=*
-        >> lcp Configure-Request 2 mru=4087
-        << lcp Configure-Ack 2 mru=4087
         << lcp Configure-Request 1
         >> lcp Configure-Ack 1
         !! LcpOpened
         !! AuthenticationSucceeded
     """)
     book.peer.start_network(book.now)
-    book.play(FIRST_REQUEST + OPEN_IPV4 + (ASK_IPV6 if whatever_it_costs else ""))
+    book.play(
+        """
+        >> ipcp Configure-Request 1 address=0.0.0.0 dns1=0.0.0.0
+        << ipcp Configure-Nak 1 address=10.0.0.9 dns1=10.0.0.53
+        >> ipcp Configure-Request 2 address=10.0.0.9 dns1=10.0.0.53
+        << ipcp Configure-Request 1 address=10.0.0.1
+        >> ipcp Configure-Ack 1 address=10.0.0.1
+        << ipcp Configure-Ack 2 address=10.0.0.9 dns1=10.0.0.53
+        !! Ipv4Opened local=IPv4Address('10.0.0.9')
+    """
+        + (ASK_IPV6 if whatever_it_costs else "")
+    )
     if not whatever_it_costs:
         book.play("""
             << ipv6cp Configure-Request 1 identifier=aabbccddeeff0011

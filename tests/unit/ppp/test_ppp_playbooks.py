@@ -7,17 +7,19 @@ from typing import Any
 
 import pytest
 
-from sstpsocks.base.entropy import SeededEntropy
+from sstpsocks.base.entropy import SeededEntropy, random_uint32
 from sstpsocks.errors import AuthenticationFailed, LocalProtocolError, NegotiationFailed
 from sstpsocks.ppp.auth import AuthMethod, Credentials
 from sstpsocks.ppp.authenticators import make_server
 from sstpsocks.ppp.chap_mschapv2 import MsChapV2Server
 from sstpsocks.ppp.events import Failed, Finished
+from sstpsocks.ppp.ipcp import IpcpOption
 from sstpsocks.ppp.peer import Phase, PppConfig, PppPeer, Role
 
 from .ppp_playbook import Playbook
 
 ALICE = Credentials("alice", "wonderland")
+NBNS = frozenset({IpcpOption.PRIMARY_NBNS, IpcpOption.SECONDARY_NBNS})
 
 
 RRAS_GIVES = "address=192.168.1.7 dns1=192.168.1.2 nbns1=192.168.1.3 dns2=192.168.1.4 nbns2=192.168.1.5"
@@ -133,6 +135,77 @@ def test_rras_from_beginning_to_end() -> None:
         @5.0
         !! Finished reason='the server ended PPP', by_peer=True
     """)
+
+
+def brief_client(*, unasked: frozenset[int] = NBNS) -> Playbook:
+    """Return a playbook of a client that asks for as little as the tunnel does, so that little is refused."""
+    config = PppConfig(credentials=ALICE, mru=1400, magic_number=False, unasked=unasked)
+    server = make_server(AuthMethod.MSCHAPV2, {"alice": "wonderland"}.get, SeededEntropy("server"), "SERVER")
+    server.start(0.0)
+    return Playbook(PppPeer(config, SeededEntropy("client")), server)
+
+
+def test_softether_refuses_nothing_that_a_brief_client_asks_for() -> None:
+    """Of LCP it knows the MRU, of IPCP the address and one name server; every other option takes a round trip."""
+    book = brief_client()
+    book.play("""
+        >> lcp Configure-Request 1 mru=1400
+        << lcp Configure-Ack 1 mru=1400
+        << lcp Configure-Request 0 auth=c227
+        >> lcp Configure-Nak 0 auth=c22381
+        << lcp Configure-Request 1 auth=c22381
+        >> lcp Configure-Ack 1 auth=c22381
+        !! LcpOpened peer_mru=1500, method=<AuthMethod.MSCHAPV2
+        << login
+        >> chap 2 *
+        << login
+        !! AuthenticationSucceeded
+    """)
+    book.peer.start_network(book.now)
+    book.play("""
+        >> ipcp Configure-Request 1 address=0.0.0.0 dns1=0.0.0.0
+        << ipcp Configure-Request 1 address=10.0.0.1
+        >> ipcp Configure-Ack 1 address=10.0.0.1
+        << ipcp Configure-Nak 1 address=10.0.0.9 dns1=10.0.0.53
+        >> ipcp Configure-Request 2 address=10.0.0.9 dns1=10.0.0.53
+        << ipcp Configure-Ack 2 address=10.0.0.9 dns1=10.0.0.53
+        !! Ipv4Opened
+    """)
+    assert book.peer.network.rejected == frozenset()
+
+
+def test_a_client_without_magic_number_takes_any_of_the_peer_and_echoes_zero() -> None:
+    """Even the number that it would have told itself: that cannot be a loop."""
+    would_be = random_uint32(SeededEntropy("client"))
+    book = brief_client()
+    book.play(f"""
+        >> lcp Configure-Request 1 mru=1400
+        << lcp Configure-Ack 1 mru=1400
+        << lcp Configure-Request 1 auth=c22381 magic={would_be:08x}
+        >> lcp Configure-Ack 1 auth=c22381 magic={would_be:08x}
+        !! LcpOpened
+        << lcp Echo-Request 7 {would_be:08x}
+        >> lcp Echo-Reply 7 00000000
+    """)
+
+
+def test_what_a_server_rejected_can_be_left_out_the_next_time() -> None:
+    book = open_all()
+    assert book.peer.network.rejected == NBNS
+    again = brief_client(unasked=NBNS | {IpcpOption.SECONDARY_DNS})
+    again.play("""
+        >> lcp Configure-Request 1 mru=1400
+        << lcp Configure-Ack 1 mru=1400
+        << lcp Configure-Request 1 auth=c22381 magic=01020304
+        >> lcp Configure-Ack 1 auth=c22381 magic=01020304
+        !! LcpOpened
+        << login
+        >> chap 2 *
+        << login
+        !! AuthenticationSucceeded
+    """)
+    again.peer.start_network(again.now)
+    again.play(">> ipcp Configure-Request 1 address=0.0.0.0 dns1=0.0.0.0")
 
 
 def test_softether_steps_down_to_pap() -> None:
