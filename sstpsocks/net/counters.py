@@ -71,8 +71,16 @@ class NetCounters:
     tcp_out_rsts: int = 0
     tcp_black_holes: int = 0
     """Paths found that drop large segments without a report (RFC 4821; no MIB object)."""
+    tcp_ecn_opens: int = 0
+    """Connections established that use ECN (RFC 3168; no MIB object)."""
+    tcp_ecn_reductions: int = 0
+    """Times a congestion window was reduced for an ECN-Echo (no MIB object)."""
     tcp_half_open_drops: int = 0
     """Half-open connections that made room for newer ones (no MIB object)."""
+    tcp_in_ce_segs: int = 0
+    """Segments with data that a router marked as having met congestion (no MIB object)."""
+    tcp_in_ece_segs: int = 0
+    """Acknowledgements with ECN-Echo (no MIB object)."""
     tcp_keep_alives: int = 0
     """Keep-alive probes sent (no MIB object)."""
     tcp_listen_drops: int = 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from ..errors import RemoteProtocolError
 from .config import StackConfig
 from .counters import NetCounters
-from .ip import HEADER_SIZE, MAX_PACKET, Ipv4Header
+from .ip import CONGESTION_EXPERIENCED, HEADER_SIZE, MAX_PACKET, Ipv4Header
 
 _OVERHEAD = 128
 """Octets that a fragment is charged on top of its payload, about what Python's objects take."""
@@ -37,6 +37,19 @@ class Fragment:
     head: bytes
     """What came before the payload: the headers. Those of the first fragment become the datagram's."""
     payload: bytes
+    ecn: int
+    """The ECN codepoint (RFC 3168 section 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """A datagram put together from its fragments."""
+
+    head: bytes
+    """That of the first fragment."""
+    payload: bytes
+    marked: bool
+    """A fragment had the ECN codepoint CE, so the datagram has."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +68,8 @@ class _Assembly:
     """Payload octets of the whole datagram, known from its last fragment."""
     first: bytes | None = None
     """Head of the fragment at offset 0."""
+    codepoints: int = 0
+    """The ECN codepoints seen, as a set of bits."""
     poisoned: bool = False
     """It overlapped; it stays only to swallow its other fragments."""
 
@@ -78,10 +93,8 @@ class Reassembler:
     def __len__(self) -> int:
         return len(self._assemblies)
 
-    def receive(self, fragment: Fragment, now: float) -> tuple[bytes, bytes] | None:
-        """Take one fragment that is sound by itself; return the first one's head and the payload of the whole datagram
-        when it was the last that was missing.
-        """
+    def receive(self, fragment: Fragment, now: float) -> Datagram | None:
+        """Take one fragment that is sound by itself; return the datagram when it was the last that was missing."""
         self._counters.ip_reasm_reqds += 1
         key, offset, payload = fragment.key, fragment.offset, fragment.payload
         size = len(payload)
@@ -98,6 +111,7 @@ class Reassembler:
             return None
         assembly.pieces[offset] = payload
         assembly.received += size
+        assembly.codepoints |= 1 << fragment.ecn
         if not fragment.more:
             assembly.end = offset + size
         if offset == 0:
@@ -105,8 +119,15 @@ class Reassembler:
         self._charge(assembly, size + _OVERHEAD)
         if assembly.received == assembly.end and assembly.first is not None:
             self._remove(key)
+            marked = assembly.codepoints >> CONGESTION_EXPERIENCED & 1 > 0
+            if marked and assembly.codepoints & 1:
+                # RFC 3168 section 5.3: CE MUST NOT be lost, and "MUST NOT" be set "if any of the other fragments
+                # contributing to this reassembly carries the Not-ECT codepoint": what remains is to drop the packet.
+                self._counters.ip_reasm_fails += 1
+                return None
             self._counters.ip_reasm_oks += 1
-            return assembly.first, b"".join(assembly.pieces[offset] for offset in sorted(assembly.pieces))
+            payload = b"".join(assembly.pieces[offset] for offset in sorted(assembly.pieces))
+            return Datagram(assembly.first, payload, marked)
         self._make_room(key)
         return None
 
@@ -201,16 +222,21 @@ def reassemble_ipv4(
     if header.header_length + header.fragment_offset + size > MAX_PACKET:
         raise RemoteProtocolError("IPv4 fragment beyond 65535 octets", layer="ip")
     key = (header.source, header.destination, header.protocol, header.identification)
-    fragment = Fragment(key, header.fragment_offset, header.more_fragments, header.to_bytes(), payload)
-    whole = reassembler.receive(fragment, now)
+    whole = reassembler.receive(
+        Fragment(
+            key, header.fragment_offset, header.more_fragments, header.to_bytes(), payload, header.traffic_class & 3
+        ),
+        now,
+    )
     if whole is None:
         return None
-    datagram = b"".join(whole)
+    datagram = whole.head + whole.payload
     length = len(datagram)
     if length > MAX_PACKET:
         raise RemoteProtocolError("IPv4 datagram beyond 65535 octets", layer="ip")
     first = Ipv4Header.parse(datagram, 0, length)
-    return replace(first, total_length=length, more_fragments=False), whole[1]
+    traffic_class = first.traffic_class | (CONGESTION_EXPERIENCED if whole.marked else 0)
+    return replace(first, total_length=length, more_fragments=False, traffic_class=traffic_class), whole.payload
 
 
 def fragment_packet(packet: bytes, mtu: int) -> list[bytes]:

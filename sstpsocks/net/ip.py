@@ -13,6 +13,8 @@ HEADER_SIZE = 20
 DEFAULT_TTL = 64
 """RFC 1122 section 3.2.1.7 wants it configurable and large enough; 64 is IANA's value for it."""
 MAX_PACKET = 65535
+CONGESTION_EXPERIENCED = 3
+"""The ECN codepoint CE, in the low bits of the traffic class (RFC 3168 section 5)."""
 PROTOCOL_ICMP = 1
 PROTOCOL_TCP = 6
 PROTOCOL_UDP = 17
@@ -53,6 +55,11 @@ class Ipv4Header:
     def header_length(self) -> int:
         """Octets before the payload."""
         return HEADER_SIZE + len(self.options)
+
+    @property
+    def marked(self) -> bool:
+        """Whether a router marked the packet as having met congestion."""
+        return self.traffic_class & CONGESTION_EXPERIENCED == CONGESTION_EXPERIENCED
 
     @property
     def is_fragment(self) -> bool:

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 
 from ..errors import RemoteProtocolError
-from .ip import MAX_PACKET, PROTOCOL_TCP, PROTOCOL_UDP, TruncatedPacket
+from .ip import CONGESTION_EXPERIENCED, MAX_PACKET, PROTOCOL_TCP, PROTOCOL_UDP, TruncatedPacket
 
 HEADER_SIZE = 40
 FRAGMENT_HEADER_SIZE = 8
@@ -71,6 +71,11 @@ class Ipv6Header:
     """DSCP and ECN (RFC 2474, RFC 3168)."""
     flow_label: int = 0
     """RFC 6437; 20 bits."""
+
+    @property
+    def marked(self) -> bool:
+        """Whether a router marked the packet as having met congestion."""
+        return self.traffic_class & CONGESTION_EXPERIENCED == CONGESTION_EXPERIENCED
 
     @property
     def is_multicast(self) -> bool:
@@ -281,8 +286,9 @@ def skip_extensions(packet: bytes, header: Ipv6Header) -> tuple[int, int]:
     return protocol, position
 
 
-def join_fragments(head: bytes, payload: bytes) -> bytes:
-    """Return the packet whose first fragment began with ``head``: fixed header, extension headers, Fragment header.
+def join_fragments(head: bytes, payload: bytes, *, marked: bool = False) -> bytes:
+    """Return the packet whose first fragment began with ``head``: fixed header, extension headers, Fragment header;
+    with the ECN codepoint CE if it is ``marked``.
 
     RFC 8200 section 4.5: the Per-Fragment headers are those of the first fragment, and "the Next Header field of the
     last header of the Per-Fragment headers is obtained from the Next Header field of the first fragment's Fragment
@@ -296,7 +302,9 @@ def join_fragments(head: bytes, payload: bytes) -> bytes:
     length = fragment_at - HEADER_SIZE + len(payload)
     return b"".join(
         (
-            head[:4],
+            head[:1],
+            bytes((head[1] | CONGESTION_EXPERIENCED << 4 if marked else head[1],)),
+            head[2:4],
             length.to_bytes(2, "big"),
             head[6:named_at],
             head[fragment_at : fragment_at + 1],

@@ -35,8 +35,10 @@ _UNSPECIFIED = bytes(16)
 class Ipv6Host(Icmp6Host, Protocol):
     """What IPv6 needs of the stack besides."""
 
-    def receive_tcp(self, source: bytes, destination: bytes, data: bytes, start: int, end: int, now: float, /) -> None:
-        """Take a TCP segment between two packed addresses."""
+    def receive_tcp(
+        self, source: bytes, destination: bytes, data: bytes, start: int, end: int, now: float, /, *, marked: bool
+    ) -> None:
+        """Take a TCP segment between two packed addresses; ``marked``: it came with the ECN codepoint CE."""
         ...
 
     def receive_udp(self, source: bytes, destination: bytes, data: bytes, start: int, end: int, /) -> bool:
@@ -159,17 +161,17 @@ class Ipv6Layer:
                 fragment.more,
                 data[start:payload],
                 data[payload:end],
+                header.traffic_class & 3,
             ),
             now,
         )
         if whole is None:
             return
-        head, content = whole
-        if len(head) - HEADER_SIZE - FRAGMENT_HEADER_SIZE + len(content) > MAX_PACKET:
+        if len(whole.head) - HEADER_SIZE - FRAGMENT_HEADER_SIZE + len(whole.payload) > MAX_PACKET:
             # The first fragment has longer headers than the one that was judged.
             self._host.counters.ip_in_hdr_errors += 1
             return
-        packet = join_fragments(head, content)
+        packet = join_fragments(whole.head, whole.payload, marked=whole.marked)
         header = Ipv6Header.parse(packet, 0, len(packet))
         chain = self._read_chain(header, packet, 0, len(packet), now, reassembled=True)
         if chain is not None:
@@ -187,7 +189,7 @@ class Ipv6Layer:
             counters.ip_in_addr_errors += 1
         elif chain.protocol == PROTOCOL_TCP:
             counters.ip_in_delivers += 1
-            host.receive_tcp(header.source, header.destination, data, position, end, now)
+            host.receive_tcp(header.source, header.destination, data, position, end, now, marked=header.marked)
         elif chain.protocol == PROTOCOL_UDP:
             counters.ip_in_delivers += 1
             if not host.receive_udp(header.source, header.destination, data, position, end):

@@ -1,11 +1,11 @@
 """The receive run: a batch of IP packets, most of them the next expected segment of a bulk transfer.
 
 Theory of operation. This is Van Jacobson's header prediction, for a whole batch: in a transfer nearly every packet has
-no IP options, is no fragment, carries only ACK or PSH (and timestamps, if those are used), and is exactly the next in
-sequence. For those everything RFC 9293 section 3.10.7.4 does comes down to a few comparisons, made here on local
-variables that live across packets of one flow. Whatever differs in any way goes through the slow path, which is the
-complete TCP; both leave the same state, which a property test compares. Checksums are verified before anything is
-believed.
+no IP options, is no fragment, carries only ACK or PSH (and timestamps, if those are used), bears no mark of congestion
+that ECN would tell of, and is exactly the next in sequence. For those everything RFC 9293 section 3.10.7.4 does comes
+down to a few comparisons, made here on local variables that live across packets of one flow. Whatever differs in any
+way goes through the slow path, which is the complete TCP; both leave the same state, which a property test compares.
+Checksums are verified before anything is believed.
 
 One struct for each IP version reads the headers; its field of addresses and ports together finds the connection. A
 batch is taken in stretches of one version, so that neither pays for the other. IPv6 packets with extension headers are
@@ -97,6 +97,9 @@ def _stretch(
     last_seq = last_ack = last_window = 0
     timed = False
     expected_control = _ACK_ONLY
+    # Where the ECN field is, and what it must not be: CE is for the slow path, unless ECN is not used.
+    ecn_field = 0x30 if ipv6 else 0x03
+    congestion_experienced = ecn_field
     ts_recent = last_ack_sent = 0
     stamps = (0, 0, 0)
     pieces: list[memoryview] = []
@@ -122,6 +125,7 @@ def _stretch(
                         snd_wnd = flow.snd_wnd
                         wind_shift = flow.snd_wind_shift
                         address_sum = flow.address_sum
+                        congestion_experienced = ecn_field if flow.ecn else -1
                         timed = flow.timestamps
                         if timed:
                             header_size = minimum_size + TIMESTAMPS_SIZE
@@ -143,6 +147,7 @@ def _stretch(
                 if (
                     seq == rcv_nxt
                     and control & _NO_PUSH == expected_control
+                    and first & ecn_field != congestion_experienced
                     and (
                         (first >> 12 == 6 and fourth >> 8 == _TCP)
                         if ipv6

@@ -460,7 +460,7 @@ class Stack:
         counters = self.counters
         counters.ip_in_delivers += 1
         if header.protocol == PROTOCOL_TCP:
-            self.receive_tcp(header.source, header.destination, data, start, end, now)
+            self.receive_tcp(header.source, header.destination, data, start, end, now, marked=header.marked)
         elif header.protocol == PROTOCOL_UDP:
             if not self.receive_udp(header.source, header.destination, data, start, end):
                 self._icmp.send_error(
@@ -481,8 +481,10 @@ class Stack:
         """Take a UDP datagram between two packed addresses; False when there is no endpoint for it."""
         return self._udp.receive(source, destination, data, start, end)
 
-    def receive_tcp(self, source: bytes, destination: bytes, data: bytes, start: int, end: int, now: float) -> None:
-        """Take a TCP segment between two packed addresses."""
+    def receive_tcp(
+        self, source: bytes, destination: bytes, data: bytes, start: int, end: int, now: float, *, marked: bool = False
+    ) -> None:
+        """Take a TCP segment between two packed addresses; ``marked``: it came with the ECN codepoint CE."""
         counters = self.counters
         counters.tcp_in_segs += 1
         initial = pseudo_header_sum(source, destination, PROTOCOL_TCP, end - start)
@@ -495,7 +497,7 @@ class Stack:
             listener = self._listener(int.from_bytes(data[start + 2 : start + 4], "big"))
         if connection is not None:
             if listener is None or not may_begin_anew(connection, data, start, end):
-                connection.receive_segment(data, start, end, now)
+                connection.receive_segment(data, start, end, now, marked=marked)
                 return
             connection.forget(now)
         if listener is not None:

@@ -86,7 +86,7 @@ class TcpTestHost:
         listener = self.listeners.get(int.from_bytes(packet[22:24], "big"))
         reply: bytes | None = None
         if flow is not None:
-            flow.receive_segment(packet, 20, len(packet), now)
+            flow.receive_segment(packet, 20, len(packet), now, marked=packet[1] & 3 == 3)
         elif listener is not None:
             reply = listener.receive_segment(packet, 20, len(packet), source, destination, now)
         else:

@@ -1,13 +1,14 @@
 """One TCP connection of ours and a peer played by the test, segment by segment.
 
-Numbers are relative, as in tcpdump: our SYN is 0 and the peer's SYN is 0. Flags are letters as in tcpdump: S, F, R, P
-and ``.`` for ACK. Every packet of ours is read by dpkt, so its view and ours must agree, checksums included.
+Numbers are relative, as in tcpdump: our SYN is 0 and the peer's SYN is 0. Flags are letters as in tcpdump: S, F, R, P,
+E and W for ECE and CWR, and ``.`` for ACK. Every packet of ours is read by dpkt, so its view and ours must agree,
+checksums included.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 import dpkt
@@ -23,7 +24,7 @@ PEER_ISS = 0xFFFFFF00
 """Close to the wrap, so that every test crosses it."""
 MASK = 0xFFFFFFFF
 MSS = 1000
-LETTERS = (("S", 2), ("F", 1), ("R", 4), ("P", 8), (".", 16), ("U", 32))
+LETTERS = (("S", 2), ("F", 1), ("R", 4), ("P", 8), (".", 16), ("U", 32), ("E", 64), ("W", 128))
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Sent:
     window: int
     """As in the header."""
     options: dict[int, bytes]
+    ecn: int = 0
+    """The ECN codepoint of its packet."""
 
     @property
     def sack(self) -> list[tuple[int, int]]:
@@ -64,7 +67,14 @@ class Peer:
         """The TSval that came from the connection last."""
 
     def packet(
-        self, flags: str, seq: int, ack: int = 0, payload: bytes = b"", window: int = 60_000, options: bytes = b""
+        self,
+        flags: str,
+        seq: int,
+        ack: int = 0,
+        payload: bytes = b"",
+        window: int = 60_000,
+        options: bytes = b"",
+        ecn: int = 0,
     ) -> bytes:
         bits = sum(bit for letter, bit in LETTERS if letter in flags)
         ack = (self.connection.iss + ack) & MASK if "." in flags else 0
@@ -72,13 +82,20 @@ class Peer:
             options = (
                 struct.pack(">BBBBII", 1, 1, 8, 10, (self.tsval + int(self.now * 1000)) & MASK, self.tsecr) + options
             )
-        return self._builder.build((PEER_ISS + seq) & MASK, ack, bits, window, payload, options)
+        return self._builder.build((PEER_ISS + seq) & MASK, ack, bits, window, payload, options, ecn)
 
     def send(
-        self, flags: str, seq: int, ack: int = 0, payload: bytes = b"", window: int = 60_000, options: bytes = b""
+        self,
+        flags: str,
+        seq: int,
+        ack: int = 0,
+        payload: bytes = b"",
+        window: int = 60_000,
+        options: bytes = b"",
+        ecn: int = 0,
     ) -> None:
-        """Have the connection receive a segment."""
-        self.host.receive_packet(self.packet(flags, seq, ack, payload, window, options), self.now)
+        """Have the connection receive a segment, in a packet with this ECN codepoint."""
+        self.host.receive_packet(self.packet(flags, seq, ack, payload, window, options, ecn), self.now)
 
     def take(self) -> list[Sent]:
         """Return what the connection sends now."""
@@ -142,13 +159,13 @@ class Peer:
         options = dict(dpkt.tcp.parse_opts(tcp.opts))
         if 8 in options:
             self.tsecr = int.from_bytes(options[8][:4], "big")
-        return Sent(flags, seq, ack, bytes(tcp.data), tcp.win, options)
+        return Sent(flags, seq, ack, bytes(tcp.data), tcp.win, options, ip.tos & 3)
 
 
 def syn_sent(config: TcpConfig | None = None, *, mtu: int = 1400) -> Peer:
     peer = Peer(config, mtu=mtu)
     peer.connection.open_active(peer.now)
-    peer.expect("S", 0)
+    peer.expect("SEW" if peer.host.config.ecn == "active" else "S", 0)
     return peer
 
 
@@ -160,18 +177,19 @@ def established(
     window: int = 60_000,
     sack: bool = False,
     timestamps: bool = False,
+    ecn: bool = False,
 ) -> Peer:
     """ESTABLISHED after an active open; the round-trip time was 100 ms. With ``sack`` the peer permits SACK, with
-    ``timestamps`` it sends them.
+    ``timestamps`` it sends them, with ``ecn`` both sides use ECN.
     """
-    peer = syn_sent(config)
+    peer = syn_sent(replace(config or TcpConfig(), ecn="active") if ecn else config)
     peer.now += 0.1
     stamps = None
     if timestamps:
         peer.tsval = 0xFFFFFF00 - int(peer.now * 1000)
         stamps = (0xFFFFFF00, peer.tsecr)
     options = syn_options(mss, wind_shift, sack_permitted=sack, timestamps=stamps)
-    peer.send("S.", 0, 1, window=window, options=options)
+    peer.send("S.E" if ecn else "S.", 0, 1, window=window, options=options)
     peer.expect(".", 1, 1)
     assert peer.connection.state is TcpState.ESTABLISHED
     return peer

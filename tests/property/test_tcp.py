@@ -102,6 +102,8 @@ class Step:
     corrupt: int
     age: int
     """How many milliseconds its timestamp is older than it should be."""
+    ecn: int
+    """The ECN codepoint of its packet."""
 
 
 STEPS = st.builds(
@@ -110,9 +112,10 @@ STEPS = st.builds(
     size=st.sampled_from([0, 1, 100, 500, 1000]),
     acknowledge=st.sampled_from([0, 0, 0, 700, 1000, 5000, -10]),
     window=st.sampled_from([60_000, 60_000, 60_000, 61_000, 500, 0]),
-    flags=st.sampled_from([".", ".", ".", ".", "P.", "P.", "F.", "R.", "S.", "U.", ""]),
+    flags=st.sampled_from([".", ".", ".", ".", "P.", "P.", ".E", ".W", "P.EW", "F.", "R.", "S.", "U.", ""]),
     corrupt=st.sampled_from([-1] * 12 + [8, 10, 26, 33, 40, 43, 52]),
     age=st.sampled_from([0] * 12 + [1, 100, -100, 1 << 31, -1]),
+    ecn=st.sampled_from([2, 2, 0, 1, 3, 3]),
 )
 BATCHES = st.lists(st.lists(STEPS, min_size=1, max_size=12), min_size=1, max_size=6)
 
@@ -128,11 +131,13 @@ class Follower:
         self.acked = max(self.acked + step.acknowledge, 1)
         seq = max(self.position + step.skip, 1)
         if peer.tsval is None or step.age == -1:
-            packet = bytearray(peer.packet(step.flags, seq, self.acked, bytes(step.size), step.window))
+            packet = bytearray(peer.packet(step.flags, seq, self.acked, bytes(step.size), step.window, ecn=step.ecn))
         else:
             stamps = ((peer.tsval + int(peer.now * 1000) - step.age) & MASK, peer.tsecr)
             options = struct.pack(">BBBBII", 1, 1, 8, 10, *stamps)
-            packet = bytearray(peer.packet(step.flags, seq, self.acked, bytes(step.size), step.window, options))
+            packet = bytearray(
+                peer.packet(step.flags, seq, self.acked, bytes(step.size), step.window, options, step.ecn)
+            )
         if 0 <= step.corrupt < len(packet):
             packet[step.corrupt] ^= 0x10
         if step.skip == 0 and step.corrupt < 0:
@@ -155,12 +160,14 @@ def deliver_fast(peer: Peer, packets: list[bytes]) -> None:
 
 
 @settings(deadline=None, max_examples=300)
-@given(BATCHES, st.booleans(), st.sampled_from([None, 2]), st.booleans(), st.booleans())
+@given(BATCHES, st.booleans(), st.sampled_from([None, 2]), st.booleans(), st.booleans(), st.booleans())
 def test_the_receive_run_leaves_the_state_that_the_slow_path_leaves(
-    batches: list[list[Step]], reads: bool, wind_shift: int | None, sack: bool, timestamps: bool
+    batches: list[list[Step]], reads: bool, wind_shift: int | None, sack: bool, timestamps: bool, ecn: bool
 ) -> None:
     config = TcpConfig(receive_buffer_initial=8000, receive_buffer_maximum=8000)
-    fast, slow = (established(config, wind_shift=wind_shift, sack=sack, timestamps=timestamps) for _ in range(2))
+    fast, slow = (
+        established(config, wind_shift=wind_shift, sack=sack, timestamps=timestamps, ecn=ecn) for _ in range(2)
+    )
     for peer in (fast, slow):
         peer.connection.send(bytes(20_000), peer.now)
         peer.take()
@@ -183,11 +190,15 @@ def test_the_receive_run_leaves_the_state_that_the_slow_path_leaves(
             peer.host.handle_timer(peer.now)
 
 
+@pytest.mark.parametrize(("negotiated", "codepoint"), [(True, 0), (True, 1), (True, 2), (False, 3)])
 @pytest.mark.parametrize("timestamps", [False, True])
-def test_a_bulk_transfer_never_leaves_the_receive_run(timestamps: bool) -> None:
-    peer = established(timestamps=timestamps)
+def test_a_bulk_transfer_never_leaves_the_receive_run(timestamps: bool, negotiated: bool, codepoint: int) -> None:
+    peer = established(timestamps=timestamps, ecn=negotiated)
     size = 1052 if timestamps else 1040
-    packets = [peer.packet("P." if number % 7 else ".", 1 + 1000 * number, 1, bytes(1000)) for number in range(50)]
+    packets = [
+        peer.packet("P." if number % 7 else ".", 1 + 1000 * number, 1, bytes(1000), ecn=codepoint)
+        for number in range(50)
+    ]
     flows = {key: flow for key, flow in peer.host.flows.items() if isinstance(flow, TcpConnection)}
 
     def slow(data: bytes, start: int, end: int, now: float) -> None:
@@ -197,6 +208,20 @@ def test_a_bulk_transfer_never_leaves_the_receive_run(timestamps: bool) -> None:
     assert receive_run(flows, b"".join(packets), spans, peer.now, slow) == (50, 50 * size)
     assert peer.connection.readable == 50_000
     peer.expect(".", 1, 50_001)
+
+
+def test_a_mark_or_a_flag_of_ecn_leaves_the_receive_run_alone() -> None:
+    """The packets before and after it are still predicted."""
+    peer = established(ecn=True)
+    packets = [peer.packet(".", 1 + 1000 * number, 1, bytes(1000), ecn=2) for number in range(9)]
+    packets[3] = peer.packet(".", 3001, 1, bytes(1000), ecn=3)
+    packets[6] = peer.packet(".W", 6001, 1, bytes(1000), ecn=2)
+    deliver_fast(peer, packets[:5])
+    assert [sent.flags for sent in peer.take()] == [".E"]
+    deliver_fast(peer, packets[5:])
+    assert [sent.flags for sent in peer.take()] == ["."]
+    assert peer.connection.readable == 9000
+    assert peer.host.counters.tcp_in_ce_segs == 1
 
 
 # Anything at all
@@ -225,19 +250,20 @@ class AnySegments(RuleBasedStateMachine):
         self.peer = maker()
 
     @rule(
-        flags=st.sets(st.sampled_from("SFRP.U")).map(lambda letters: "".join(sorted(letters)) + "."),
+        flags=st.sets(st.sampled_from("SFRP.UEW")).map(lambda letters: "".join(sorted(letters)) + "."),
         seq=NUMBERS,
         ack=NUMBERS,
         size=st.integers(0, 3000),
         window=st.sampled_from([0, 1, 500, 60_000, 65_535]),
         options=st.sampled_from([b"", bytes(4), b"\x02\x04\x00\x00", b"\x03\x03\xff\x00", b"\xff" * 40]),
+        ecn=st.integers(0, 3),
     )
-    def near_segment(self, flags: str, seq: int, ack: int, size: int, window: int, options: bytes) -> None:
+    def near_segment(self, flags: str, seq: int, ack: int, size: int, window: int, options: bytes, ecn: int) -> None:
         """A segment with numbers relative to where both ends are."""
         connection = self.peer.connection
         seq += connection.rcv_nxt - PEER_ISS
         ack += connection.snd_una - connection.iss
-        self.peer.send(flags, seq & MASK, ack & MASK, bytes(size), window, options)
+        self.peer.send(flags, seq & MASK, ack & MASK, bytes(size), window, options, ecn)
 
     @rule(data=st.binary(max_size=80), position=st.integers(0, 59), value=st.integers(0, 255))
     def mutated_segment(self, data: bytes, position: int, value: int) -> None:
@@ -318,11 +344,11 @@ class AnySegments(RuleBasedStateMachine):
 
 
 class AnySegmentsWithSack(AnySegments):
-    """The same with a peer that permits SACK and reports anything: the scoreboard stays whole."""
+    """The same with ECN and a peer that permits SACK and reports anything: the scoreboard stays whole."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.peer = established(sack=True)
+        self.peer = established(sack=True, ecn=True)
 
     @rule(
         ack=st.integers(0, 3000),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ...base.seqnum import MASK
+from . import ecn
 from .handshake import establish
 from .recovery import duplicate_ack, new_ack
 from .resets import challenge_ack, reply_reset
 from .sack_recovery import acknowledge
-from .segment import RST, Segment
+from .segment import ECE, RST, Segment
 from .send import update_send_window
 from .tcb import Tcb, TcpState
 
@@ -29,6 +30,9 @@ def check_ack(tcb: Tcb, segment: Segment, now: float) -> bool:
             # Overtaken by a later ACK; what it reports may still be news.
             acknowledge(tcb, tcb.scoreboard, tcb.snd_una, now, segment.sack)
         return True
+    echo = tcb.ect and segment.flags & ECE > 0
+    if echo:
+        ecn.echo_arrives(tcb, ack, now)
     window = segment.window << tcb.snd_wind_shift
     if not tcb.snd_wnd:
         # The peer answers our probes.
@@ -38,9 +42,9 @@ def check_ack(tcb: Tcb, segment: Segment, now: float) -> bool:
     duplicate = not ahead and flight > 0 and not segment.length and window == tcb.snd_wnd and window > 0
     if tcb.scoreboard is not None:
         if ahead or duplicate or segment.sack:
-            acknowledge(tcb, tcb.scoreboard, ack, now, segment.sack, duplicate=duplicate)
+            acknowledge(tcb, tcb.scoreboard, ack, now, segment.sack, duplicate=duplicate, echo=echo)
     elif ahead:
-        new_ack(tcb, ack, now)
+        new_ack(tcb, ack, now, echo=echo)
     elif duplicate:
         duplicate_ack(tcb, now)
     update_send_window(tcb, segment.seq, ack, window)

@@ -42,6 +42,10 @@ class TcpConfig:
     """How much may be in flight: CUBIC with HyStart++ (RFC 9438, RFC 9406), or NewReno (RFC 5681)."""
     selective_acknowledgments: bool = True
     """Offer and take SACK (RFC 2018), and recover from losses by it; without it NewReno does what it can."""
+    ecn: Literal["off", "passive", "active"] = "passive"
+    """Explicit congestion notification (RFC 3168): ``passive`` uses it with peers that ask for it, ``active`` asks for
+    it too. Passive as in Linux: a network that drops SYNs which ask costs each connection the second until the next
+    SYN, which does not."""
     initial_rto: float = 1.0
     """RFC 6298 (2.1)."""
     min_rto: float = 0.2

@@ -101,8 +101,10 @@ class NewReno:
         self._avoided = 0
 
     def congestion_experienced(self, flight: int, now: float) -> None:
-        """RFC 3168 section 6.1.2 asks for the same response as to a lost packet."""
+        """RFC 3168 section 6.1.2 asks for the same response as to a lost packet; a window of one segment stays so."""
+        cwnd = self.cwnd
         self.loss_detected(flight, now)
+        self.cwnd = min(cwnd, self.cwnd)
 
     def retransmission_timeout(self, flight: int, now: float, *, first: bool) -> None:
         """Fall back to slow start from the loss window."""

@@ -228,12 +228,16 @@ class TcpConnection(Tcb):
 
     # --- The stack's calls -------------------------------------------------------------------------------------------
 
-    def receive_segment(self, data: bytes, start: int, end: int, now: float) -> None:
-        """Take the segment ``data[start:end]``, checksum verified and counted by the caller."""
+    def receive_segment(self, data: bytes, start: int, end: int, now: float, *, marked: bool = False) -> None:
+        """Take the segment ``data[start:end]``, checksum verified and counted by the caller.
+
+        ``marked``: it came with the ECN codepoint CE.
+        """
         segment = parse_segment(data, start, end)
         if segment is None:
             self.host.counters.tcp_in_errs += 1
             return
+        segment.marked = marked
         self.last_heard = now
         if self.state is TcpState.SYN_SENT:
             if handshake.segment_in_syn_sent(self, segment, now):

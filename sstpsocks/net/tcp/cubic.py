@@ -154,8 +154,10 @@ class Cubic:
         self.cwnd = self.ssthresh
 
     def congestion_experienced(self, flight: int, now: float) -> None:
-        """Section 4.6 for an ECN-Echo: the same decrease."""
+        """Section 4.6 for an ECN-Echo: the same decrease; a window of one segment stays so."""
+        cwnd = self.cwnd
         self.loss_detected(flight, now)
+        self.cwnd = min(cwnd, self.cwnd)
 
     def retransmission_timeout(self, flight: int, now: float, *, first: bool) -> None:
         """Section 4.8: the window of Reno, ssthresh by beta."""

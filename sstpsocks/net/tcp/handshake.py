@@ -7,11 +7,11 @@ import struct
 
 from ...base.seqnum import MASK
 from ...errors import ConnectionRefused
-from . import keep_alive, sack_recovery, timestamps
+from . import ecn, keep_alive, sack_recovery, timestamps
 from .congestion import NewReno
 from .cubic import Cubic
 from .resets import reply_reset
-from .segment import ACK, MAXIMUM_WIND_SHIFT, RST, SYN, Segment
+from .segment import ACK, CWR, ECE, MAXIMUM_WIND_SHIFT, RST, SYN, Segment
 from .send import update_send_window
 from .tcb import MINIMUM_MSS, Tcb, TcpState
 
@@ -41,6 +41,7 @@ def open_active(tcb: Tcb, now: float) -> None:
     """RFC 9293 section 3.10.1: choose an ISS, send a SYN, enter SYN-SENT."""
     tcb.host.counters.tcp_active_opens += 1
     _begin(tcb, now)
+    ecn.offer(tcb, wanted=tcb.host.config.ecn == "active")
     tcb.enter(TcpState.SYN_SENT)
 
 
@@ -48,6 +49,7 @@ def open_passive(tcb: Tcb, syn: Segment, now: float) -> None:
     """RFC 9293 section 3.10.7.2: answer a SYN that came to LISTEN and enter SYN-RECEIVED."""
     tcb.host.counters.tcp_passive_opens += 1
     _begin(tcb, now)
+    ecn.offer(tcb, wanted=tcb.host.config.ecn != "off")
     _take_syn(tcb, syn, now)
     tcb.enter(TcpState.SYN_RECEIVED)
 
@@ -71,6 +73,7 @@ def _take_syn(tcb: Tcb, syn: Segment, now: float) -> None:
     tcb.rcv_nxt = (syn.seq + 1) & MASK
     # The window of our SYN is not scaled (RFC 7323 section 2.2).
     tcb.rcv_adv = (tcb.rcv_nxt + min(tcb.rcv_capacity, 0xFFFF)) & MASK
+    ecn.take_syn(tcb, syn.flags)
     peer_mss = tcb.default_mss if syn.mss is None else max(syn.mss, MINIMUM_MSS)
     timestamps.take_syn_option(tcb, syn, now)
     # RFC 6691 section 2: the MSS option does not count options, a sender must.
@@ -118,7 +121,7 @@ def segment_in_syn_sent(tcb: Tcb, segment: Segment, now: float) -> bool:
     # The window of a SYN is not scaled.
     establish(tcb, segment, segment.window, now)
     tcb.ack_now = tcb.bare_ack_first = True
-    segment.flags &= ~SYN
+    segment.flags &= ~(SYN | ECE | CWR)
     segment.seq = tcb.rcv_nxt
     return True
 
@@ -139,6 +142,7 @@ def establish(tcb: Tcb, segment: Segment, window: int, now: float) -> None:
     if tcb.sack_permitted:
         sack_recovery.start(tcb)
     keep_alive.start(tcb, now)
+    tcb.host.counters.tcp_ecn_opens += tcb.ecn
     tcb.established = True
     tcb.dirty = True
     tcb.enter(TcpState.FIN_WAIT_1 if tcb.fin_queued else TcpState.ESTABLISHED)

@@ -45,8 +45,8 @@ class TcpFlow(Flow, Protocol):
         """Do what is due; called at or after the deadline set last. Sets the next deadline itself."""
         ...
 
-    def receive_segment(self, data: bytes, start: int, end: int, now: float) -> None:
-        """Take one whole TCP segment ``data[start:end]`` whose checksum was verified."""
+    def receive_segment(self, data: bytes, start: int, end: int, now: float, *, marked: bool = False) -> None:
+        """Take one whole TCP segment ``data[start:end]`` whose checksum was verified; ``marked``: it came with CE."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...base.seqnum import MASK
+from ...base.seqnum import MASK, lt
 from . import black_hole
 from .tcb import Tcb
 
@@ -20,6 +20,8 @@ def advance(tcb: Tcb, ack: int, count: int, now: float) -> None:
     tcb.snd_una = ack
     if tcb.black_hole is not None:
         black_hole.acknowledged(tcb, tcb.black_hole, ack, now)
+    if tcb.cwr_end is not None and lt(tcb.cwr_end, ack):
+        tcb.cwr_end = None
     tcb.dupacks = 0
     tcb.timeouts = 0
     tcb.send_head = tcb.tlp_due = False

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ...base.seqnum import MASK, distance, lt
 from ...errors import ConnectionLost
-from . import timestamps
+from . import ecn, timestamps
 from .acks import check_ack
 from .resets import challenge_ack, reset, second_check_rst
 from .sack import note_duplicate
-from .segment import ACK, FIN, RST, SYN, Segment
+from .segment import ACK, CWR, ECE, FIN, RST, SYN, Segment
 from .tcb import Tcb, TcpState
 from .window import refuses
 
@@ -36,10 +36,12 @@ def segment_arrives(tcb: Tcb, segment: Segment, now: float) -> None:
     if tcb.state is TcpState.SYN_RECEIVED and segment.flags & SYN and segment.seq == tcb.irs:
         if not segment.flags & ACK:
             # The peer's SYN again: our SYN,ACK was lost.
+            ecn.take_syn(tcb, segment.flags)
             tcb.syn_pending = True
             return
         # Simultaneous open, RFC 9293 figure 8: the SYN was taken before, what counts is its ACK.
-        segment.flags &= ~SYN
+        ecn.take_syn(tcb, segment.flags)
+        segment.flags &= ~(SYN | ECE | CWR)
         segment.seq = tcb.rcv_nxt
         tcb.ack_now = True
     seq = segment.seq
@@ -88,6 +90,10 @@ def _first_check_sequence_number(tcb: Tcb, segment: Segment, now: float) -> bool
     elif window == 0 and offset == 0:
         # "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid
         # ACKs, URGs, and RSTs." This is a window probe; it is answered.
+        if tcb.ecn and segment.payload:
+            # RFC 3168 section 6.1.6: "if a window probe arrives with the CE codepoint set, then the receiver SHOULD
+            # respond to the ECN indications."
+            ecn.data_arrives(tcb, segment)
         segment.payload = segment.payload[:0]
         segment.flags &= ~FIN
         tcb.ack_now = True
@@ -155,6 +161,8 @@ def process_text_and_fin(tcb: Tcb, segment: Segment, now: float) -> None:
         # or if new data is received after CLOSE is called, its TCP SHOULD send a RST to show that data was lost."
         reset(tcb, ConnectionLost("data arrived after close"), now)
         return
+    if size and tcb.ecn:
+        ecn.data_arrives(tcb, segment)
     if segment.flags & FIN and tcb.fin_seq is None:
         tcb.fin_seq = (segment.seq + size) & MASK
     if size:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ...base.seqnum import MASK, le, lt
 from ...errors import ConnectionLost
-from . import black_hole, sack_recovery
+from . import black_hole, ecn, sack_recovery
 from .progress import advance
 from .sack_recovery import acknowledge
 from .tcb import Tcb
@@ -21,10 +21,10 @@ ORPHAN_PROBES = 8
 """Window probes for a connection that nobody owns any more (RFC 6429 allows an end to those); what Linux does."""
 
 
-def new_ack(tcb: Tcb, ack: int, now: float) -> None:
-    """Take an acknowledgement with SND.UNA < SEG.ACK =< SND.MAX."""
+def new_ack(tcb: Tcb, ack: int, now: float, *, echo: bool = False) -> None:
+    """Take an acknowledgement with SND.UNA < SEG.ACK =< SND.MAX. ``echo``: it says ECN-Echo."""
     if tcb.scoreboard is not None:
-        acknowledge(tcb, tcb.scoreboard, ack, now)
+        acknowledge(tcb, tcb.scoreboard, ack, now, echo=echo)
         return
     count = (ack - tcb.snd_una) & MASK
     flight = (tcb.snd_max - tcb.snd_una) & MASK
@@ -39,9 +39,15 @@ def new_ack(tcb: Tcb, ack: int, now: float) -> None:
     restart_timer = True
     if not tcb.in_recovery:
         tcb.inflation = 0
-        if lt(tcb.recover, ack):
+        beyond = lt(tcb.recover, ack)
+        if beyond:
             # Keep it one behind: it has served, and must not grow so old that it compares as new.
             tcb.recover = (ack - 1) & MASK
+        if echo:
+            # RFC 3168 section 6.1.2: "SHOULD NOT increase the congestion window in response to the receipt of an
+            # ECN-Echo ACK packet".
+            pass
+        elif beyond:
             tcb.congestion.acknowledged(count, flight, now, rtt)
         else:
             # RFC 3465 section 2.3: "L=1*SMSS bytes" in the slow start after a timeout: an ACK may jump over data that
@@ -96,7 +102,7 @@ def duplicate_ack(tcb: Tcb, now: float) -> None:
         # may be echoes of what was sent again after a timeout.
         if not lt(tcb.recover, tcb.snd_una):
             return
-        tcb.congestion.loss_detected(tcb.flight_size, now)
+        ecn.loss_detected(tcb, tcb.flight_size, now)
         tcb.in_recovery = True
         tcb.recover = tcb.snd_max
         tcb.partial_acks = 0
@@ -123,6 +129,7 @@ def retransmission_timeout(tcb: Tcb, now: float) -> None:
         return
     if tcb.snd_wnd:
         tcb.congestion.retransmission_timeout(tcb.flight_size, now, first=tcb.timeouts == 0 and not tcb.in_recovery)
+        ecn.reduced(tcb)
     tcb.timeouts += 1
     tcb.dupacks = tcb.inflation = 0
     tcb.in_recovery = False

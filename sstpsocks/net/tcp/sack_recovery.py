@@ -10,7 +10,7 @@ goes first, as far as transmit_room() allows.
 from __future__ import annotations
 
 from ...base.seqnum import distance, lt
-from . import tlp
+from . import ecn, tlp
 from .progress import advance
 from .scoreboard import Scoreboard, Transmission
 from .tcb import Tcb
@@ -36,8 +36,11 @@ def acknowledge(
     blocks: tuple[tuple[int, int], ...] = (),
     *,
     duplicate: bool = False,
+    echo: bool = False,
 ) -> None:
-    """Take an ACK with SND.UNA =< SEG.ACK =< SND.MAX. ``duplicate``: it is one by RFC 5681 section 2."""
+    """Take an ACK with SND.UNA =< SEG.ACK =< SND.MAX. ``duplicate``: it is one by RFC 5681 section 2; ``echo``: it says
+    ECN-Echo.
+    """
     count = distance(tcb.snd_una, ack)
     flight = board.high_data - board.high_ack
     sacked = board.sacked
@@ -61,7 +64,7 @@ def acknowledge(
         tcb, board.high_ack, dsack, duplicate=duplicate, blocks=bool(blocks)
     ):
         # "Invoke congestion control to react to the loss event the probe has repaired"
-        tcb.congestion.loss_detected(min(flight, tcb.congestion.cwnd), now)
+        ecn.loss_detected(tcb, min(flight, tcb.congestion.cwnd), now)
     recovering = tcb.in_recovery or tcb.rto_recovery
     octets = 0
     for segment in delivered:
@@ -91,6 +94,10 @@ def acknowledge(
         tcb.prr.acknowledged(octets, board.pipe, tcb.congestion.ssthresh, tcb.snd_mss, safe_ack=safe_ack)
     elif board.lost and not tcb.rto_recovery:
         _enter_recovery(tcb, board, flight - sacked, octets, now)
+    elif echo:
+        # RFC 3168 section 6.1.2: "SHOULD NOT increase the congestion window in response to the receipt of an ECN-Echo
+        # ACK packet".
+        pass
     elif recovering:
         if tcb.rto_recovery and count:
             tcb.congestion.acknowledged(min(octets, _GROWTH_LIMIT * tcb.snd_mss), flight, now, rtt)
@@ -165,7 +172,7 @@ def _flight_size(tcb: Tcb) -> int:
 def _enter_recovery(tcb: Tcb, board: Scoreboard, recover_fs: int, delivered: int, now: float) -> None:
     """RFC 6675 section 5 step 4, with PRR in place of (4.2) and what follows."""
     tcb.undo.begin(tcb.congestion, board.high_ack, after_timeout=False)
-    tcb.congestion.loss_detected(_flight_size(tcb), now)
+    ecn.loss_detected(tcb, _flight_size(tcb), now)
     tcb.in_recovery = True
     # "RecoveryPoint = HighData"
     tcb.recover = tcb.snd_max
@@ -187,6 +194,7 @@ def retransmission_timeout(tcb: Tcb, board: Scoreboard, now: float) -> None:
         tcb.undo.frto_step = F_RTO_OFF
     if tcb.snd_wnd:
         tcb.congestion.retransmission_timeout(_flight_size(tcb), now, first=tcb.timeouts == 0 and not tcb.in_recovery)
+        ecn.reduced(tcb)
     if board.reneged():
         board.forget_sacks()
     reo_wnd = tcb.rack.reo_wnd(board, tcb.rtt.srtt, recovering=True)
@@ -224,6 +232,7 @@ def undo(tcb: Tcb, board: Scoreboard, now: float) -> None:
     tcb.congestion = prior
     prior.set_mss(tcb.snd_mss)
     tcb.host.counters.tcp_recoveries_undone += 1
+    ecn.reduction_undone(tcb)
     board.forget_losses()
     tcb.in_recovery = tcb.rto_recovery = False
 

@@ -17,6 +17,8 @@ RST = 0x04
 PSH = 0x08
 ACK = 0x10
 URG = 0x20
+ECE = 0x40
+CWR = 0x80
 
 HEADER_SIZE = 20
 """Octets of a TCP header without options, and of an IPv4 header without options."""
@@ -42,7 +44,7 @@ TIMESTAMPS_WORD = 0x0101080A
 _HEADER = struct.Struct(">HHIIHHHH")
 _TAIL = struct.Struct(">IIHHHH")
 _TAIL_WITH_TIMESTAMPS = struct.Struct(">IIHHHHIII")
-_FLAG_LETTERS = ((SYN, "S"), (FIN, "F"), (RST, "R"), (PSH, "P"), (ACK, "."), (URG, "U"))
+_FLAG_LETTERS = ((SYN, "S"), (FIN, "F"), (RST, "R"), (PSH, "P"), (ACK, "."), (URG, "U"), (ECE, "E"), (CWR, "W"))
 
 
 @dataclass(slots=True)
@@ -69,6 +71,8 @@ class Segment:
     """The blocks of the SACK option (RFC 2018 section 3): left edge, and right edge that is not part of it."""
     timestamps: tuple[int, int] | None = None
     """TSval and TSecr (RFC 7323 section 3)."""
+    marked: bool = False
+    """The packet came with the CE codepoint: congestion experienced (RFC 3168 section 5)."""
 
     @property
     def length(self) -> int:
@@ -161,10 +165,10 @@ class PacketBuilder:
     """Writes the IPv4 packets of one connection.
 
     Identification 0 with DF (RFC 6864 section 4.1: an atomic datagram's identification has no meaning), so all packets
-    of one size begin with the same 24 octets, kept as a template.
+    of one size and ECN codepoint begin with the same 24 octets, kept as a template.
     """
 
-    __slots__ = ("_base_sum", "_ip_sum", "_ports", "_prefix", "_prefix_size")
+    __slots__ = ("_base_sum", "_ip_sum", "_ports", "_prefix", "_prefix_ecn", "_prefix_size")
 
     HEADERS: ClassVar[int] = 40
     """Octets of the fixed headers of IP and TCP."""
@@ -176,7 +180,7 @@ class PacketBuilder:
         self._base_sum = address_sum + 6 + source_port + destination_port
         """What all TCP checksums of the connection begin with: pseudo-header without length, and the ports."""
         self._ip_sum = 0x4500 + 0x4000 + 0x4006 + address_sum
-        self._prefix_size = 0
+        self._prefix_size = self._prefix_ecn = 0
         self._prefix = b""
 
     def build_with_timestamps(
@@ -189,11 +193,12 @@ class PacketBuilder:
         tsecr: int,
         payload: bytes | bytearray = b"",
         options: bytes = b"",
+        ecn: int = 0,
     ) -> bytes:
         """As build(), with the Timestamps option before the others."""
         segment_size = HEADER_SIZE + TIMESTAMPS_SIZE + len(options) + len(payload)
-        if segment_size != self._prefix_size:
-            self._make_prefix(segment_size)
+        if segment_size != self._prefix_size or ecn != self._prefix_ecn:
+            self._make_prefix(segment_size, ecn)
         offset_and_flags = (32 + len(options)) << 10 | flags
         initial = (
             self._base_sum + segment_size + seq + ack + offset_and_flags + window + TIMESTAMPS_WORD + tsval + tsecr
@@ -205,12 +210,21 @@ class PacketBuilder:
         return b"".join((self._prefix, tail, payload))
 
     def build(
-        self, seq: int, ack: int, flags: int, window: int, payload: bytes | bytearray = b"", options: bytes = b""
+        self,
+        seq: int,
+        ack: int,
+        flags: int,
+        window: int,
+        payload: bytes | bytearray = b"",
+        options: bytes = b"",
+        ecn: int = 0,
     ) -> bytes:
-        """Return a whole IP packet with its checksums; ``options`` must be a multiple of 4 octets."""
+        """Return a whole IP packet with its checksums; ``options`` must be a multiple of 4 octets, ``ecn`` is the ECN
+        codepoint (RFC 3168 section 5).
+        """
         segment_size = HEADER_SIZE + len(options) + len(payload)
-        if segment_size != self._prefix_size:
-            self._make_prefix(segment_size)
+        if segment_size != self._prefix_size or ecn != self._prefix_ecn:
+            self._make_prefix(segment_size, ecn)
         offset_and_flags = (20 + len(options)) << 10 | flags
         # 2**16 leaves 1 modulo 2**16 - 1, so whole 32-bit fields may be added as they are.
         initial = self._base_sum + segment_size + seq + ack + offset_and_flags + window
@@ -219,16 +233,19 @@ class PacketBuilder:
         value = checksum(payload, 0, len(payload), initial)
         return b"".join((self._prefix, _TAIL.pack(seq, ack, offset_and_flags, window, value, 0), payload))
 
-    def _make_prefix(self, segment_size: int) -> None:
+    def _make_prefix(self, segment_size: int, ecn: int) -> None:
         total = HEADER_SIZE + segment_size
-        value = 0xFFFF - ((self._ip_sum + total) % 0xFFFF or 0xFFFF)
+        value = 0xFFFF - ((self._ip_sum + ecn + total) % 0xFFFF or 0xFFFF)
         # Version 4, header of 5 words; identification 0 and DF; TTL 64 (RFC 9293 section 3.9.2), protocol 6.
-        self._prefix = struct.pack(">HHIHH", 0x4500, total, 0x4000, 0x4006, value) + self._ports
+        self._prefix = struct.pack(">HHIHH", 0x4500 | ecn, total, 0x4000, 0x4006, value) + self._ports
         self._prefix_size = segment_size
+        self._prefix_ecn = ecn
 
 
 class Ipv6PacketBuilder(PacketBuilder):
-    """Writes the IPv6 packets of one connection; those of one size begin with the same 44 octets."""
+    """Writes the IPv6 packets of one connection; those of one size and ECN codepoint begin with the same 44
+    octets.
+    """
 
     __slots__ = ("_flow_label",)
 
@@ -240,10 +257,11 @@ class Ipv6PacketBuilder(PacketBuilder):
         super().__init__(source, source_port, destination, destination_port)
         self._flow_label = flow_label
 
-    def _make_prefix(self, segment_size: int) -> None:
-        # Version 6, traffic class 0; next header 6, hop limit 64.
-        self._prefix = struct.pack(">IHH", 6 << 28 | self._flow_label, segment_size, 0x0640) + self._ports
+    def _make_prefix(self, segment_size: int, ecn: int) -> None:
+        # Version 6, in the traffic class only ECN; next header 6, hop limit 64.
+        self._prefix = struct.pack(">IHH", 6 << 28 | ecn << 20 | self._flow_label, segment_size, 0x0640) + self._ports
         self._prefix_size = segment_size
+        self._prefix_ecn = ecn
 
 
 def packet_builder(

@@ -7,11 +7,11 @@ lost: round-trip and retransmission clocks start here.
 from __future__ import annotations
 
 from ...base.seqnum import MASK, le, lt
-from . import black_hole
+from . import black_hole, ecn
 from .sack import sack_due, take_sack_option
 from .sack_recovery import retransmission, transmit_room, transmitted
 from .scoreboard import Scoreboard
-from .segment import ACK, FIN, MAXIMUM_OPTIONS, PSH, SYN, syn_options
+from .segment import ACK, ECE, FIN, MAXIMUM_OPTIONS, PSH, syn_options
 from .tcb import Tcb, TcpState
 from .timestamps import clock
 from .tlp import schedule_probe
@@ -147,14 +147,24 @@ def pure_ack(tcb: Tcb, now: float) -> bytes:
     return packet
 
 
-def _build(tcb: Tcb, seq: int, flags: int, now: float, payload: bytes | bytearray = b"", options: bytes = b"") -> bytes:
+def _build(
+    tcb: Tcb,
+    seq: int,
+    flags: int,
+    now: float,
+    payload: bytes | bytearray = b"",
+    options: bytes = b"",
+    codepoint: int = 0,
+) -> bytes:
     """Build a segment that acknowledges and offers what there is now."""
     window = advertise_window(tcb)
+    if tcb.ecn_echo:
+        flags |= ECE
     if not tcb.timestamps:
-        return tcb.builder.build(seq, tcb.rcv_nxt, flags, window, payload, options)
+        return tcb.builder.build(seq, tcb.rcv_nxt, flags, window, payload, options, codepoint)
     tcb.last_ack_sent = tcb.rcv_nxt
     return tcb.builder.build_with_timestamps(
-        seq, tcb.rcv_nxt, flags, window, clock(tcb, now), tcb.ts_recent, payload, options
+        seq, tcb.rcv_nxt, flags, window, clock(tcb, now), tcb.ts_recent, payload, options, codepoint
     )
 
 
@@ -176,6 +186,7 @@ def _handshake_packets(tcb: Tcb, now: float, packets: list[bytes]) -> None:
         if tcb.rto_deadline is None:
             tcb.rto_deadline = now + tcb.rtt.rto
         answering = tcb.state is TcpState.SYN_RECEIVED
+        flags = ecn.syn_flags(tcb, answering=answering)
         # RFC 7323 section 2.2: the option goes into a SYN,ACK only if the SYN had it; _take_syn() zeroed the shift
         # then, and a shift of 0 of our own need not be announced.
         shift = tcb.rcv_wind_shift or None
@@ -188,7 +199,7 @@ def _handshake_packets(tcb: Tcb, now: float, packets: list[bytes]) -> None:
             tcb.builder.build(
                 tcb.iss,
                 tcb.rcv_nxt if answering else 0,
-                SYN | ACK if answering else SYN,
+                flags,
                 min(tcb.rcv_capacity, 0xFFFF),
                 options=syn_options(tcb.link_mss, shift, sack_permitted=sack, timestamps=stamps),
             )
@@ -260,7 +271,7 @@ def _head_segment(tcb: Tcb, now: float) -> bytes:
     if tcb.scoreboard is not None and tcb.snd_una != tcb.snd_max:
         size = min(size, tcb.scoreboard.head(size))
     snd_nxt = tcb.snd_nxt
-    packet = _data_segment(tcb, tcb.snd_una, size, now)
+    packet = _data_segment(tcb, tcb.snd_una, size, now, probe=True)
     if lt(tcb.snd_nxt, snd_nxt):
         tcb.snd_nxt = snd_nxt
     if size and not tcb.snd_wnd and snd_nxt == tcb.snd_una:
@@ -269,8 +280,11 @@ def _head_segment(tcb: Tcb, now: float) -> bytes:
     return packet
 
 
-def _data_segment(tcb: Tcb, seq: int, size: int, now: float) -> bytes:
-    """Build the segment of ``size`` octets at ``seq``, with FIN when it ends all data, and move snd_nxt behind it."""
+def _data_segment(tcb: Tcb, seq: int, size: int, now: float, *, probe: bool = False) -> bytes:
+    """Build the segment of ``size`` octets at ``seq``, with FIN when it ends all data, and move snd_nxt behind it.
+
+    ``probe``: new data may go only to probe the window.
+    """
     offset = (seq - tcb.snd_una) & MASK
     queued = len(tcb.send_queue)
     end = (seq + size) & MASK
@@ -281,7 +295,12 @@ def _data_segment(tcb: Tcb, seq: int, size: int, now: float) -> bytes:
         if tcb.fin_queued:
             flags |= FIN
             end = (end + 1) & MASK
-    packet = _build(tcb, seq, flags, now, tcb.send_queue.peek(offset, size) if size else b"")
+    codepoint = 0
+    if tcb.ect and seq == tcb.snd_max and size and not probe:
+        # RFC 3168 sections 6.1.4 to 6.1.6: no ECT without data, on what is sent again, or on window probes.
+        codepoint = ecn.ECT_0
+        flags |= ecn.new_data_flags(tcb)
+    packet = _build(tcb, seq, flags, now, tcb.send_queue.peek(offset, size) if size else b"", codepoint=codepoint)
     if tcb.snd_max == tcb.snd_una:
         tcb.stalled_since = now
     board = tcb.scoreboard

@@ -73,12 +73,17 @@ class Tcb:
         "congestion",
         "connect_deadline",
         "consumed_in_round",
+        "cwr_due",
+        "cwr_end",
         "default_mss",
         "delack_deadline",
         "detached",
         "dirty",
         "dsack",
         "dupacks",
+        "ecn",
+        "ecn_echo",
+        "ect",
         "error",
         "established",
         "fin_acked",
@@ -336,6 +341,18 @@ class Tcb:
         """TSecr of the segment that is processed, or was last."""
         self.last_ack_sent = 0
         """Last.ACK.sent: the acknowledgement number that we sent last."""
+
+        # Explicit congestion notification (ecn.py)
+        self.ecn = False
+        """ECN is used on the connection; before it is established, we have offered to."""
+        self.ect = False
+        """Our new data is marked as ECT(0), and the peer's ECN-Echo means something."""
+        self.ecn_echo = False
+        """A segment with CE arrived and none with CWR since: everything we send says ECN-Echo."""
+        self.cwr_due = False
+        """The window was reduced: the next segment with new data says CWR."""
+        self.cwr_end: int | None = None
+        """SND.MAX when the window was reduced last, or when CWR was said; None once that is passed."""
 
         # Acknowledgements and other output
         self.ack_now = False

@@ -80,6 +80,11 @@ class Undo:
         self.frto_step = F_RTO_OFF
         self.retransmit_ts = None
 
+    def settle(self) -> None:
+        """No recovery so far may be taken back: what it did was due for another reason."""
+        self.forget()
+        self._earlier = None
+
     @property
     def ours(self) -> bool:
         """Whether the duplicates can be of our making; a network that duplicates packets says nothing about order."""
