@@ -56,4 +56,6 @@ class Case(Protocol):
 
 def all_cases() -> list[Case]:
     """Return the cases in the order of the report."""
-    return []
+    from benchmarks.cases import bulk
+
+    return [*bulk.cases()]

@@ -1,28 +1,30 @@
 """The peers: what is compared. Each knows how to start its client and tells how programs get through it.
 
 A :class:`Peer` is a definition; ``start()`` makes a :class:`RunningPeer` of it, which a case measures. Servers are the
-gateway's (gateway.py) and run all the time.
+gateway's (gateway.py) and run all the time. The programs themselves are in programs.py, our builds in builds.py.
 """
 
 from __future__ import annotations
 
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .conditions import WEB_PORT
-from .processes import Process, cpu_by_name, cpu_seconds, resident, tree
+from .processes import Process, cpu_by_name, cpu_seconds, cpu_times, resident, tree
 from .socks import connect_through, plain_connection
 
 if TYPE_CHECKING:
     from .conditions import Conditions, Place
+    from .gateway import Packets
     from .rig import Rig
 
 TIMEOUT = 30.0
 
 
-class Peer:
+class Peer(ABC):
     """What is compared: one program, or nothing at all."""
 
     name = ""
@@ -40,19 +42,15 @@ class Peer:
 
     def missing(self, rig: Rig) -> str:
         """Return why it cannot be measured on this machine; nothing if it can."""
-        raise NotImplementedError
+        return ""
 
+    def version(self) -> str:
+        """Return what the program says about itself."""
+        return ""
+
+    @abstractmethod
     def start(self, rig: Rig, place: Place, conditions: Conditions) -> RunningPeer:
-        """Start the client and wait until programs get through."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class Packets:
-    """IP packets that the gateway has carried in the tunnel so far."""
-
-    down: int
-    up: int
+        """Start the client; programs may not get through yet."""
 
 
 @dataclass(kw_only=True)
@@ -96,7 +94,12 @@ class RunningPeer:
 
     def client_cpu_by_name(self) -> dict[str, float]:
         """Return the CPU seconds of the client so far, by process."""
-        return cpu_by_name(self.client_pids())
+        found = cpu_by_name(self.client_pids())
+        return {"sstpsocks": sum(found.values())} if self.peer.ours else found
+
+    def client_kernel_cpu(self) -> float:
+        """Return the CPU seconds of the client so far that it spent in calls of the kernel."""
+        return cpu_times(self.client_pids())[1]
 
     def server_cpu(self) -> float:
         """Return the CPU seconds of the server so far."""

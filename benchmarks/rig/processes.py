@@ -27,13 +27,20 @@ STOP_TIMEOUT = 10.0
 class Process:
     """A command that runs until stop(). ``name`` is what the report calls it."""
 
-    def __init__(self, name: str, command: list[str], log: Path, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        log: Path,
+        environ: Mapping[str, str] | None = None,
+        stdin: Path = Path(os.devnull),
+    ) -> None:
         self.name = name
         self.log_path = log
-        with log.open("wb") as output:
+        with log.open("wb") as output, stdin.open("rb") as source:
             self._process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=source,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **environ} if environ else None,
@@ -101,13 +108,19 @@ def command_name(pid: int) -> str:
         return ""
 
 
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the user and system time of these processes so far."""
-    total = 0
+def cpu_times(pids: Iterable[int]) -> tuple[float, float]:
+    """Return the user and the system time of these processes so far."""
+    user = system = 0
     for pid in pids:
         if fields := stat_fields(pid):
-            total += int(fields[11]) + int(fields[12])
-    return total / TICKS_PER_SECOND
+            user += int(fields[11])
+            system += int(fields[12])
+    return user / TICKS_PER_SECOND, system / TICKS_PER_SECOND
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the user and system time of these processes so far together."""
+    return sum(cpu_times(pids))
 
 
 def cpu_by_name(pids: Iterable[int]) -> dict[str, float]:
