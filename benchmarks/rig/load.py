@@ -146,6 +146,8 @@ def bulk(rig: Rig, running: RunningPeer, direction: str, flows: int, seconds: fl
         elapsed = time.monotonic() - begin
         moved = [flow.moved - start for flow, start in zip(moving, moved, strict=True)]
         after = _costs(rig, running)
+        if not all(moved):
+            raise RuntimeError(f"nothing arrived on {moved.count(0)} of {flows} flows while all were busy")
     return Transfer(
         seconds=elapsed,
         flows=tuple(moved),

@@ -30,6 +30,8 @@ SEND_SIZE = 1 << 20
 HEAD_LIMIT = 16384
 MSG_TRUNC = 0x20
 """Of Linux; on a TCP socket it drops what it would return."""
+MSG_MORE = 0x8000
+"""Of Linux; what follows goes into the same segment. A head by itself would make relays with Nagle's algorithm wait."""
 DATAGRAMS_PER_TURN = 64
 _scratch = bytearray(1 << 20)
 
@@ -120,7 +122,8 @@ class Web:
         """Send the answer; say whether all of it has gone."""
         try:
             if self._answer:
-                self._answer = self._answer[self._stream.send(self._answer) :]
+                more = MSG_MORE if self._to_send else 0
+                self._answer = self._answer[self._stream.send(self._answer, more) :]
             while self._to_send:
                 offset = self._sent % BLOCK
                 count = min(self._to_send, BLOCK - offset, SEND_SIZE)
@@ -215,11 +218,10 @@ class Loop:
 
         self.watch(listener, selectors.EVENT_READ, accept)
 
-    def run(self) -> None:
-        """Serve until the process ends."""
-        while True:
-            for key, events in self._selector.select():
-                key.data(events)
+    def turn(self, timeout: float | None = None) -> None:
+        """Wait for something and serve it."""
+        for key, events in self._selector.select(timeout):
+            key.data(events)
 
 
 def listener(port: int) -> socket.socket:
@@ -235,7 +237,8 @@ def serve(web: socket.socket, echo: socket.socket, datagrams: socket.socket, fil
     loop.listen(web, lambda stream: Web(loop, stream, file))
     loop.listen(echo, lambda stream: Echo(loop, stream))
     loop.watch(datagrams, selectors.EVENT_READ, lambda _events: echo_datagrams(datagrams))
-    loop.run()
+    while True:
+        loop.turn()
 
 
 def main() -> None:
