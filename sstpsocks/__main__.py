@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .app.cli.main import main
+from .app.entry import main
 
 __all__ = ["main"]
 
