@@ -16,6 +16,7 @@ from .dns.resolver import Resolver
 from .errors import ConfigError, NameNotFound
 from .proxy.dial import Dialer
 from .tunnel.network import IPAddress, TunnelDatagrams, TunnelStream
+from .tunnel.reach import Dial, connect_transport
 from .tunnel.session import Session, StateObserver, TunnelInfo, TunnelState, ignore_states
 from .tunnel.settings import (
     DEFAULT_MTU,
@@ -81,11 +82,12 @@ async def run_tunnel(
     *,
     observe: StepObserver = ignore_steps,
     on_state: StateObserver = ignore_states,
+    dial: Dial = connect_transport,
 ) -> AsyncIterator[Tunnel]:
     """Set a tunnel up from complete settings, and end it in order on leaving.
 
     Raises TunnelError when the first connect fails. Calls ``observe`` at each step, ``on_state`` when the tunnel
-    comes up, is lost or ends.
+    comes up, is lost or ends, and ``dial`` to connect to the server.
     """
     resolver: Resolver | None = None
 
@@ -95,7 +97,7 @@ async def run_tunnel(
             resolver.clear()
         on_state(state)
 
-    session = Session(settings, observe=observe, on_state=forget_old_names)
+    session = Session(settings, observe=observe, on_state=forget_old_names, dial=dial)
     resolver = Resolver(session)
     async with session:
         yield Tunnel(session, resolver, Dialer(session, resolver))

@@ -5,12 +5,10 @@ The library that parses TOML keeps no line numbers; the lines of keys are found 
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import stat
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -78,6 +76,8 @@ def load(path: Path, profile: str | None) -> ConfigFile:
     Raises ConfigError with path and line: no such file, no TOML, an unknown key, a wrong type, an unknown profile,
     a file with a password that every user can read.
     """
+    import tomllib  # loaded by those only who have a file
+
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -169,6 +169,8 @@ class _Reader:
 
 
 def _hint_for(key: str, known: Iterable[str]) -> str:
+    import difflib
+
     spelt = key.replace("-", "_").lower()
     close = difflib.get_close_matches(spelt, list(known), n=1, cutoff=0.6)
     if close:

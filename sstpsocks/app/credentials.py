@@ -61,6 +61,8 @@ class PasswordSource(ABC):
 
     can_change = False
     """Whether asking again right after a refusal can bring another password."""
+    asks_before_dialling = False
+    """Whether prepare() takes as long as a person."""
 
     def __init__(self) -> None:
         self._given: set[str] = set()
@@ -185,6 +187,7 @@ class PromptPassword(PasswordSource):
     """
 
     can_change = True
+    asks_before_dialling = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -72,6 +71,8 @@ def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
     for name in sorted(environ):
         rest = name.removeprefix(ENVIRONMENT_PREFIX)
         if rest != name and rest not in known:
+            import difflib
+
             # Others may use the prefix for their own purposes, so only near misses are worth a word.
             close = difflib.get_close_matches(rest, known, n=1, cutoff=0.84)
             if close:

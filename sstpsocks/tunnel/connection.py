@@ -42,10 +42,11 @@ from .inform import ask_dhcp, strict_table
 from .ipv6 import MIN_MTU as MIN_IPV6_MTU
 from .ipv6 import Ipv6Host
 from .network import IPAddress
+from .reach import Dial, connect_transport
 from .settings import MAX_MTU, CredentialReason, CredentialRequest, TunnelSettings
 from .steps import Step, StepObserver, StepReport
 from .transport import SocketTransport
-from .upstream import connect_transport, open_sstp, start_tls
+from .upstream import open_sstp, start_tls
 
 if TYPE_CHECKING:
     from .taps import PcapTap
@@ -82,12 +83,13 @@ class ServerConnection:
         refused: set[Credentials],
         secret: bytes,
         unasked: frozenset[int] = frozenset(),
+        dial: Dial = connect_transport,
         tap: PcapTap | None = None,
     ) -> None:
         """``refused``: credentials that the server refused before; they are never sent, and new ones are added.
 
         ``secret``: what our identifiers in IPv6 are made from. ``unasked``: options of IPCP that the server rejected
-        before, which spares another rejection.
+        before, which spares another rejection. ``dial``: connects to the server.
         """
         self._settings = settings
         self._entropy = entropy
@@ -99,6 +101,7 @@ class ServerConnection:
         self._refused = refused
         self._secret = secret
         self._unasked = UNASKED | unasked
+        self._dial = dial
         self._identifier: bytes | None = None
         self._ipv6: Ipv6Host | None = None
         self._credentials: Credentials | None = None
@@ -188,7 +191,7 @@ class ServerConnection:
         credentials = await self._ask(CredentialReason.LOGIN, "")
         # MS-SSTP 3.2.4.1: a new identifier for each attempt; the server's administrator finds the attempt by it.
         self.correlation_id = f"{{{str(uuid.UUID(bytes=self._entropy.random_bytes(16), version=4)).upper()}}}"
-        transport = await connect_transport(settings, self._observe)
+        transport = await self._dial(settings, self._observe)
         try:
             stream = await start_tls(transport, settings, self._observe)
             first_data = await open_sstp(stream, settings, self._observe, self.correlation_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Address
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import trio
 
@@ -20,10 +20,13 @@ from .datagrams import UdpSocket
 from .driver import Driver
 from .entropy_source import SystemEntropy
 from .network import IPAddress, is_global_ipv6
+from .reach import Dial, connect_transport
 from .settings import TunnelSettings
 from .steps import StepObserver, ignore_steps
 from .streams import TcpStream
-from .taps import PcapTap
+
+if TYPE_CHECKING:
+    from .taps import PcapTap
 
 # A lost tunnel is dialled again quickly while people wait, and gently once it is plain that the server stays away.
 EAGER_PERIOD = 300.0
@@ -132,7 +135,9 @@ class Session:
         observe: StepObserver = ignore_steps,
         on_state: StateObserver = ignore_states,
         entropy: Entropy | None = None,
+        dial: Dial = connect_transport,
     ) -> None:
+        """``dial`` connects to the server."""
         self.settings = settings
         self.failure: SstpsocksError | None = None
         """Why the session ended by itself, None while it did not."""
@@ -145,6 +150,7 @@ class Session:
         self._nursery: trio.Nursery
         self._entered = False
         self._tap: PcapTap | None = None
+        self._dial = dial
         self._refused: set[Credentials] = set()
         # One for all connections of the session, so that a reconnect brings the same IPv6 address back.
         self._secret = settings.identifier_secret or self._entropy.random_bytes(16)
@@ -155,6 +161,9 @@ class Session:
             raise LocalProtocolError("a session is entered once; make another one", layer="tunnel")
         self._entered = True
         if self.settings.pcap_file is not None:
+            # dpkt takes its time to load, and hardly anybody wants a capture.
+            from .taps import PcapTap
+
             self._tap = PcapTap(self.settings.pcap_file)
         self._nursery = await self._nursery_manager.__aenter__()
         try:
@@ -260,6 +269,7 @@ class Session:
             refused=self._refused,
             secret=self._secret,
             unasked=self._connection.unasked if self._connection is not None else frozenset(),
+            dial=self._dial,
             tap=self._tap,
         )
         await connection.connect()

@@ -73,9 +73,9 @@ class _Runner:
 
         import trio
 
-        from ..run import run_connect
+        from ..start import start_connect
 
-        return trio.run(run_connect, configuration, display)
+        return trio.run(start_connect, configuration, display)
 
     def demo(self, arguments: Sequence[str]) -> int:
         given = demo_parser().parse_args(arguments)

@@ -24,12 +24,13 @@ from sstpsocks.errors import (
 )
 from sstpsocks.ppp.auth import Credentials
 from sstpsocks.sstp.http import ServerPrelude
-from sstpsocks.tunnel import upstream
+from sstpsocks.tunnel import reach, upstream
+from sstpsocks.tunnel.reach import connect_transport, set_low_water
 from sstpsocks.tunnel.settings import CredentialRequest, Timeouts, TrustSettings, TunnelSettings
 from sstpsocks.tunnel.steps import Step, StepReport, ignore_steps
 from sstpsocks.tunnel.tls import TlsEngine, TlsStream
 from sstpsocks.tunnel.trust import choose_roots, server_context
-from sstpsocks.tunnel.upstream import connect_transport, open_sstp, set_low_water, start_tls
+from sstpsocks.tunnel.upstream import open_sstp, start_tls
 from tests.helpers.certificates import Issued, authority, issue
 
 NAME = "vpn.example.com"
@@ -140,7 +141,7 @@ async def test_a_connection_reports_its_steps_and_sets_its_options() -> None:
         assert stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         if option is not None:
-            assert stream.socket.getsockopt(socket.IPPROTO_TCP, option) == upstream.NOT_SENT_LOW_WATER
+            assert stream.socket.getsockopt(socket.IPPROTO_TCP, option) == reach.NOT_SENT_LOW_WATER
         await stream.aclose()
     assert [(report.step, report.done) for report in reports] == [
         (Step.RESOLVE, False),
@@ -207,8 +208,8 @@ async def test_a_silent_address_is_overtaken_and_families_take_turns(autojump_cl
     trio.socket.set_custom_socket_factory(Factory(plan))
     begin = trio.current_time()
     settings = settings_for()
-    targets = await upstream._resolve(settings, NAME, 443)
-    sock = await upstream._connect_any(settings, 443, targets)
+    targets = await reach._resolve(settings, NAME, 443)
+    sock = await reach._connect_any(settings, 443, targets)
     assert isinstance(sock, FakeSocket)
     assert sock.target == "192.0.2.2"
     assert [address for address, _ in started] == ["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2"]

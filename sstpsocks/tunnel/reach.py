@@ -1,0 +1,205 @@
+"""The first part of the way to the server: its name, and TCP.
+
+Loads little, so that it can be on its way while the rest of the program is still being loaded (head_start.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import trio
+
+from ..errors import TransportFailed
+from .settings import TunnelSettings
+from .steps import Step, StepObserver, StepReport
+
+ATTEMPT_DELAY = 0.25
+"""Seconds before the next address is tried beside one that has not answered yet (RFC 8305 section 5)."""
+NOT_SENT_LOW_WATER = 128 * 1024
+"""The socket counts as writable while the kernel holds less than this unsent: enough to keep a fast line busy, little
+enough that a keystroke does not wait behind a long queue."""
+
+_SHOWN_ADDRESSES = 4  # addresses that a step report lists
+
+# Errors of connect() in the order in which they tell a person most, and what they mean.
+_CONNECT_FAILURES: dict[int, tuple[str, str]] = {
+    errno.ECONNREFUSED: (
+        "refused the connection",
+        "check the port, and that the server is running and not behind a firewall that rejects you",
+    ),
+    errno.EACCES: ("is forbidden by this machine's firewall or policy", "check the local firewall"),
+    errno.EPERM: ("is forbidden by this machine's firewall or policy", "check the local firewall"),
+    errno.ECONNRESET: ("reset the connection", "a firewall on the way may not let you through"),
+    errno.EHOSTUNREACH: ("cannot be reached: no route to the host", "check the address and your network connection"),
+    errno.ETIMEDOUT: ("did not answer", "check the address and port; a firewall may drop the packets silently"),
+    errno.ENETUNREACH: ("cannot be reached: no route to its network", "check your network connection"),
+    errno.EADDRNOTAVAIL: ("cannot be reached: no local address fits", "check your network connection"),
+    errno.EAFNOSUPPORT: ("cannot be reached: this machine lacks its address family", "check your network connection"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """One address to try."""
+
+    family: socket.AddressFamily
+    sockaddr: tuple[object, ...]
+
+    def __str__(self) -> str:
+        return str(self.sockaddr[0])
+
+
+Dial = Callable[[TunnelSettings, StepObserver], Awaitable[trio.SocketStream]]
+"""What connect_transport() is."""
+
+
+async def connect_transport(settings: TunnelSettings, observe: StepObserver) -> trio.SocketStream:
+    """Resolve the server's name with the system's resolver and connect to it by TCP.
+
+    Reports RESOLVE and TCP. Raises TransportFailed, also when both together take longer than ``timeouts.connect``.
+    """
+    host, port = settings.connect_to or (settings.host, settings.port)
+    step = Step.RESOLVE
+    try:
+        with trio.fail_after(settings.timeouts.connect):
+            observe(StepReport(step, False, host))
+            targets = await _resolve(settings, host, port)
+            shown = ", ".join(map(str, targets[:_SHOWN_ADDRESSES])) + (", ..." * (len(targets) > _SHOWN_ADDRESSES))
+            observe(StepReport(step, True, shown))
+            step = Step.TCP
+            observe(StepReport(step, False, f"port {port}"))
+            sock = await _connect_any(settings, port, targets)
+    except trio.TooSlowError:
+        waited = f"{settings.timeouts.connect:g} s"
+        if step is Step.RESOLVE:
+            message = f"could not reach {_place(settings)}: no answer about the name {host} within {waited}"
+            raise TransportFailed(message, hint="check your network connection and its name server") from None
+        message = f"could not reach {_place(settings)}: TCP port {port} did not answer within {waited}"
+        raise TransportFailed(message, hint=_CONNECT_FAILURES[errno.ETIMEDOUT][1]) from None
+    set_socket_options(sock)
+    stream = trio.SocketStream(sock)
+    # SocketStream sets a low-water mark of its own, made for small answers.
+    set_low_water(sock)
+    observe(StepReport(step, True, f"connected to {_describe_peer(sock)}"))
+    return stream
+
+
+def set_socket_options(sock: trio.socket.SocketType) -> None:
+    """Turn Nagle's delay off and keep-alive on; what the platform refuses stays as it is."""
+    for level, option in ((socket.IPPROTO_TCP, socket.TCP_NODELAY), (socket.SOL_SOCKET, socket.SO_KEEPALIVE)):
+        try:
+            sock.setsockopt(level, option, 1)
+        except OSError:
+            continue
+
+
+def set_low_water(sock: trio.socket.SocketType) -> bool:
+    """Keep the kernel's queue of unsent bytes short where the platform can (TCP_NOTSENT_LOWAT); say whether it did."""
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS have it, Windows does not
+    if option is None:
+        return False
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, option, NOT_SENT_LOW_WATER)
+    except OSError:
+        return False
+    return True
+
+
+async def _resolve(settings: TunnelSettings, host: str, port: int) -> list[_Target]:
+    """Return the addresses of ``host`` in the order to try them: the system's (RFC 6724), families taking turns."""
+    bare = host.removeprefix("[").removesuffix("]")
+    try:
+        found = await trio.socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        reason = f"the name {host} was not found"
+        hint = "check the spelling, and whether your network's name server knows it"
+        if error.errno == socket.EAI_AGAIN:
+            reason = f"the name {host} could not be looked up ({error.strerror})"
+            hint = "check your network connection and its name server"
+        raise TransportFailed(f"could not reach {_place(settings)}: {reason}", hint=hint) from error
+    except (UnicodeError, OSError) as error:
+        message = f"could not reach {_place(settings)}: {host!r} is not a usable host name"
+        raise TransportFailed(message, hint="check the spelling") from error
+    targets = [_Target(family, sockaddr) for family, _type, _protocol, _name, sockaddr in found]
+    # RFC 8305 section 4: the first family of the system's order leads, then they alternate.
+    leading = [target for target in targets if target.family == targets[0].family]
+    others = [target for target in targets if target.family != targets[0].family]
+    return [target for pair in zip_longest(leading, others) for target in pair if target is not None]
+
+
+async def _connect_any(settings: TunnelSettings, port: int, targets: Sequence[_Target]) -> trio.socket.SocketType:
+    """Race the addresses (RFC 8305 section 5) and return the first connected socket."""
+    winner: trio.socket.SocketType | None = None
+    failures: list[OSError] = []
+
+    async def attempt(target: _Target, failed: trio.Event) -> None:
+        nonlocal winner
+        try:
+            sock = trio.socket.socket(target.family, socket.SOCK_STREAM)
+        except OSError as error:
+            failures.append(error)
+            failed.set()
+            return
+        try:
+            await sock.connect(target.sockaddr)
+        except OSError as error:
+            sock.close()
+            failures.append(error)
+            failed.set()
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            if winner is None:
+                winner = sock
+                nursery.cancel_scope.cancel()
+            else:  # two came through in the same turn
+                sock.close()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for target in targets:
+                failed = trio.Event()
+                nursery.start_soon(attempt, target, failed)
+                with trio.move_on_after(ATTEMPT_DELAY):
+                    await failed.wait()
+    except BaseException:
+        if winner is not None:
+            winner.close()
+        raise
+    if winner is None:
+        raise _connect_failure(settings, port, failures)
+    return winner
+
+
+def _connect_failure(settings: TunnelSettings, port: int, failures: Sequence[OSError]) -> TransportFailed:
+    """Return the error for a race that nobody won: the one of its failures that tells most."""
+    order = list(_CONNECT_FAILURES)
+    known = sorted(
+        ((order.index(error.errno), error) for error in failures if error.errno in _CONNECT_FAILURES),
+        key=lambda pair: pair[0],
+    )
+    if known:
+        cause = known[0][1]
+        text, hint = _CONNECT_FAILURES[order[known[0][0]]]
+    else:
+        cause = failures[0] if failures else OSError("no address")
+        text, hint = f"cannot be reached: {cause.strerror or cause}", "check your network connection"
+    error = TransportFailed(f"could not reach {_place(settings)}: TCP port {port} {text}", hint=hint)
+    error.__cause__ = cause
+    return error
+
+
+def _place(settings: TunnelSettings) -> str:
+    """Return the server, and the address that stands in for its own where one was given."""
+    instead = f" at {settings.connect_to[0]}" if settings.connect_to is not None else ""
+    return f"server {settings.server}{instead}"
+
+
+def _describe_peer(sock: trio.socket.SocketType) -> str:
+    host, port = sock.getpeername()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
