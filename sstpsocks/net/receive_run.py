@@ -175,7 +175,7 @@ def _stretch(
                 ):
                     if timed:
                         flow.ts_ecr = stamps[2]
-                        # RFC 7323 section 4.3 (3), where SEG.SEQ is RCV.NXT.
+                        # RFC 7323 section 4.3 (2), where SEG.SEQ is RCV.NXT.
                         if seq == last_ack_sent:
                             ts_recent = flow.ts_recent = stamps[1]
                             flow.ts_recent_age = now

@@ -150,15 +150,13 @@ def establish(tcb: Tcb, segment: Segment, window: int, now: float) -> None:
 
 def _measure_syn(tcb: Tcb, now: float) -> bool:
     """Take the round-trip time of our SYN, which is acknowledged; return whether one was lost."""
-    since_first = max(now - tcb.timed_at, 0.0)
     if tcb.syn_transmissions == 1:
-        tcb.rtt.measured(since_first)
+        tcb.rtt.measured(max(now - tcb.timed_at, 0.0))
         return False
     # Karn: which of them was acknowledged, only a timestamp tells.
-    rtt = timestamps.echoed_round_trip(tcb, now)
-    if rtt is None or rtt > since_first + timestamps.TICK:
+    rtt = timestamps.latest_round_trip(tcb, now)
+    if rtt is None:
         tcb.rtt.rto = RTO_AFTER_LOST_SYN
-        return True
-    tcb.rtt.measured(rtt)
-    # The first: it was only late, and the others were needless.
-    return tcb.ts_ecr != timestamps.clock(tcb, tcb.timed_at)
+    else:
+        tcb.rtt.measured(rtt)
+    return True

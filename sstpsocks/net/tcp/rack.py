@@ -64,11 +64,17 @@ class Rack:
         )
 
     def update(self, delivered: list[Transmission], now: float) -> float | None:
-        """Steps 1 to 3 for segments newly acknowledged, in order. Return a round-trip time if one was measured."""
+        """Steps 1 to 3 for segments newly acknowledged, in order. Return a round-trip time if one was measured.
+
+        None is when one of them was sent again: it may be what the acknowledgement answers, and the others may have
+        arrived long before (Karn).
+        """
         measured = None
+        sent_again = False
         for segment in delivered:
             rtt = now - segment.xmit_ts
             if segment.retransmitted:
+                sent_again = True
                 # Step 2: "If a segment is acknowledged after retransmission, RACK needs to find out which transmission
                 # it was": one that comes back sooner than any round trip was the first. The other test, by timestamp,
                 # cannot tell for what is only selectively acknowledged (its echo is older); undo.py makes it.
@@ -91,7 +97,7 @@ class Rack:
                 self.fack = segment.end
             elif segment.end < self.fack and not segment.retransmitted:
                 self.reordering_seen = True
-        return measured
+        return None if sent_again else measured
 
     def adapt(self, snd_una: int, snd_nxt: int, *, dsack: bool, recovered: bool) -> None:
         """Step 4, first half: the multiplier of the window grows per round trip that sees a D-SACK."""

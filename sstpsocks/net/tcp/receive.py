@@ -35,7 +35,9 @@ def segment_arrives(tcb: Tcb, segment: Segment, now: float) -> None:
     """Process a segment in SYN-RECEIVED or any later state."""
     if tcb.state is TcpState.SYN_RECEIVED and segment.flags & SYN and segment.seq == tcb.irs:
         if not segment.flags & ACK:
-            # The peer's SYN again: our SYN,ACK was lost.
+            # The peer's SYN again: our SYN,ACK was lost. The next one echoes this one, so that it measures something.
+            if tcb.timestamps:
+                timestamps.take(tcb, segment, segment.seq, now)
             ecn.take_syn(tcb, segment.flags)
             tcb.syn_pending = True
             return

@@ -181,6 +181,7 @@ def _handshake_packets(tcb: Tcb, now: float, packets: list[bytes]) -> None:
     if tcb.syn_pending:
         tcb.syn_pending = False
         tcb.syn_transmissions += 1
+        tcb.sent_again_at = now
         if tcb.syn_transmissions == 1:
             tcb.timed_at = now
         if tcb.rto_deadline is None:
@@ -272,6 +273,7 @@ def _head_segment(tcb: Tcb, now: float) -> bytes:
         size = min(size, tcb.scoreboard.head(size))
     snd_nxt = tcb.snd_nxt
     packet = _data_segment(tcb, tcb.snd_una, size, now, probe=True)
+    tcb.sent_again_at = now
     if lt(tcb.snd_nxt, snd_nxt):
         tcb.snd_nxt = snd_nxt
     if size and not tcb.snd_wnd and snd_nxt == tcb.snd_una:

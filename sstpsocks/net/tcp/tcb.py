@@ -143,6 +143,7 @@ class Tcb:
         "scoreboard",
         "send_head",
         "send_queue",
+        "sent_again_at",
         "snd_max",
         "snd_mss",
         "snd_nxt",
@@ -279,6 +280,8 @@ class Tcb:
         """With SACK: the position whose delivery ends the present round trip, and may be measured."""
         self.send_head = False
         """Send one segment from snd_una now, whatever the windows say: retransmission or window probe."""
+        self.sent_again_at = 0.0
+        """When our SYN, or because of send_head the segment at snd_una, was sent last."""
         self.timed_end: int | None = None
         """Sequence number whose acknowledgement ends the round-trip measurement under way."""
         self.timed_at = 0.0

@@ -71,7 +71,7 @@ def take(tcb: Tcb, segment: Segment, seq: int, now: float) -> None:
     if segment.timestamps is None:
         return
     tsval, tcb.ts_ecr = segment.timestamps
-    # Section 5.3 R3, section 4.3 (3): "If: SEG.TSval >= TS.Recent and SEG.SEQ <= Last.ACK.sent then SEG.TSval is copied
+    # Section 5.3 R3, section 4.3 (2): "If: SEG.TSval >= TS.Recent and SEG.SEQ <= Last.ACK.sent then SEG.TSval is copied
     # to TS.Recent". So TS.Recent is that of the segment that a delayed ACK waits for longest.
     if not lt(tsval, tcb.ts_recent) and le(seq, tcb.last_ack_sent):
         tcb.ts_recent = tsval
@@ -90,9 +90,20 @@ def echoed_round_trip(tcb: Tcb, now: float) -> float | None:
     return rtt if rtt <= tcb.host.config.max_rto else None
 
 
-def timed_out_data_acknowledged(tcb: Tcb, now: float) -> None:
-    """Data that had timed out was acknowledged: with timestamps that is a measurement in spite of Karn."""
+def latest_round_trip(tcb: Tcb, now: float) -> float | None:
+    """The same for what was sent again, in spite of Karn; None when the timestamp is older than the last transmission.
+
+    Then the data may have arrived at once and its ACK was lost: what answers the retransmission, an old duplicate,
+    still echoes the first (section 5.3: R2 rejects it before R3 takes its timestamp). The time since then is that of
+    our own timer. Taken for a round trip it would make the timer longer, and the next such sample too, without end.
+    """
     rtt = echoed_round_trip(tcb, now)
+    return rtt if rtt is not None and rtt <= now - tcb.sent_again_at + TICK else None
+
+
+def timed_out_data_acknowledged(tcb: Tcb, now: float) -> None:
+    """Data that had timed out was acknowledged."""
+    rtt = latest_round_trip(tcb, now)
     if rtt is None:
         tcb.rtt.progressed()
     else:
