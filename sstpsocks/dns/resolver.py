@@ -148,6 +148,20 @@ class Resolver:
             raise failure
         raise NameNotFound(f"the tunnel's DNS finds none of {', '.join(candidates)}")
 
+    def known(self, name: str) -> list[IPAddress]:
+        """Return what resolve() would, when it is known already; empty when somebody has to be asked first."""
+        absolute = name.endswith(".")
+        name = normalise_name(name)
+        if not self._network.up or not (absolute or len(self._candidates(name)) == 1):
+            return []
+        addresses: list[IPAddress] = []
+        for kind in (A, AAAA) if any(map(is_global_ipv6, self._network.local_addresses)) else (A,):
+            records = self._cache.get((name, kind), trio.current_time())
+            if records is None or records.alias is not None:
+                return []
+            addresses += records.addresses
+        return addresses
+
     def _candidates(self, name: str) -> tuple[str, ...]:
         """Return what to look for when ``name`` was asked for."""
         # RFC 6761 6.3: localhost is special, whatever is searched.

@@ -31,18 +31,29 @@ class Dialer:
         an IPv6 target without IPv6 in the tunnel), HostUnreachable, ConnectionRefused, ConnectTimedOut,
         TooManyConnections or TunnelDown.
         """
-        target = parse_target(host)
-        if not 0 < port < 65536:
-            raise DeniedByRule(f"there is no TCP port {port}")
+        target, name = _judge(host, port)
         if not isinstance(target, str):
             return await self._connect(target, port)
-        # A final dot says that the name is complete, and is not to be looked for in the search domains.
-        name = f"{target}." if isinstance(host, str) and host.endswith(".") else target
         allowed = self._allowed(target, await self._resolver.resolve(name))
         if not allowed:
             raise DeniedByRule(f"{target} has only addresses that are never reached through the tunnel")
         ordered = dialling_order(allowed, self._network.local_addresses)
         return await connect_to_first(ordered, lambda address: self._connect(address, port))
+
+    def begin(self, host: str | IPAddress, port: int) -> TunnelStream | None:
+        """Begin to connect without waiting for anything; None when that takes open_tcp_stream().
+
+        It does for names that are not known, or have several addresses. Raises what Network.begin_connect() and the
+        rules do.
+        """
+        target, name = _judge(host, port)
+        if isinstance(target, str):
+            allowed = self._allowed(target, self._resolver.known(name))
+            if len(allowed) != 1:
+                return None
+            target = allowed[0]
+        self._check_reachable(target)
+        return self._network.begin_connect(target, port)
 
     def _allowed(self, name: str, addresses: list[IPAddress]) -> list[IPAddress]:
         """Leave out what is never dialled: a name in anybody's zone can point at this machine."""
@@ -58,7 +69,22 @@ class Dialer:
         return allowed
 
     async def _connect(self, address: IPAddress, port: int) -> TunnelStream:
-        ours = self._network.local_addresses
-        if isinstance(address, IPv6Address) and ours and not any(map(is_global_ipv6, ours)):
-            raise NetworkUnreachable(f"{address} cannot be reached: the tunnel has no IPv6")
+        self._check_reachable(address)
         return await self._network.connect_tcp(address, port)
+
+    def _check_reachable(self, address: IPAddress) -> None:
+        if isinstance(address, IPv6Address):
+            ours = self._network.local_addresses
+            if ours and not any(map(is_global_ipv6, ours)):
+                raise NetworkUnreachable(f"{address} cannot be reached: the tunnel has no IPv6")
+
+
+def _judge(host: str | IPAddress, port: int) -> tuple[str | IPAddress, str]:
+    """Return the target, and the name to look up when it is one. Raises what the rules say against it."""
+    target = parse_target(host)
+    if not 0 < port < 65536:
+        raise DeniedByRule(f"there is no TCP port {port}")
+    if not isinstance(target, str):
+        return target, ""
+    # A final dot says that the name is complete, and is not to be looked for in the search domains.
+    return target, f"{target}." if isinstance(host, str) and host.endswith(".") else target

@@ -30,6 +30,11 @@ class TunnelStream(trio.abc.HalfCloseableStream):
 
     @property
     @abstractmethod
+    def connected(self) -> bool:
+        """Whether the handshake is done; false only after Network.begin_connect()."""
+
+    @property
+    @abstractmethod
     def local_address(self) -> SocketAddress:
         """Our address and port in the tunnel."""
 
@@ -46,7 +51,7 @@ class TunnelStream(trio.abc.HalfCloseableStream):
     def set_readable_callback(self, callback: Callable[[], None] | None) -> None:
         """Call ``callback`` from the driver's turn whenever data, the end of the stream or an error arrived.
 
-        It must neither block nor raise.
+        Also when a connection that was begun stands. It must neither block nor raise.
         """
 
     @abstractmethod
@@ -70,6 +75,14 @@ class TunnelStream(trio.abc.HalfCloseableStream):
     @abstractmethod
     def send_nowait(self, data: bytes | memoryview) -> int:
         """Queue as much of ``data`` as there is room for and return how many bytes that was, 0 when full."""
+
+    @abstractmethod
+    def send_eof_nowait(self) -> None:
+        """Do what send_eof() does, which never has to wait, without a checkpoint."""
+
+    @abstractmethod
+    def close_nowait(self) -> None:
+        """Do what aclose() does, which never has to wait, without a checkpoint."""
 
 
 class TunnelDatagrams(Protocol):
@@ -130,6 +143,14 @@ class Network(Protocol):
 
         Raises a DialError: TunnelDown, NetworkUnreachable, HostUnreachable, ConnectionRefused, ConnectTimedOut or
         TooManyConnections.
+        """
+        ...
+
+    def begin_connect(self, address: IPAddress, port: int) -> TunnelStream:
+        """Begin to open a TCP connection to an address, and return at once.
+
+        The stream's callback tells of the outcome: ``connected`` or ``failure``, which is an error of connect_tcp() or
+        ConnectionLost. Until then it takes data already. Raises TunnelDown, NetworkUnreachable or TooManyConnections.
         """
         ...
 

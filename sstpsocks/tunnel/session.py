@@ -212,7 +212,7 @@ class Session:
     @property
     def local_addresses(self) -> tuple[IPAddress, ...]:
         """Our addresses in the tunnel; empty while it is down."""
-        return self.info.addresses if self.up else ()
+        return self._connection.addresses if self._connection is not None and self.up else ()
 
     @property
     def dns_servers(self) -> tuple[IPAddress, ...]:
@@ -227,9 +227,7 @@ class Session:
 
     async def connect_tcp(self, address: IPAddress, port: int) -> TcpStream:
         """Open a TCP connection. Raises a DialError."""
-        driver, stack = self._require(address)
-        stream = TcpStream(stack.connect_tcp(address, port, driver.now()), driver)
-        driver.flush()
+        stream = self.begin_connect(address, port)
         try:
             await stream.wait_connected()
         except BaseException as error:
@@ -237,6 +235,13 @@ class Session:
             if isinstance(error, ConnectionLost):
                 raise TunnelDown(f"{error}, while the connection was opened") from error
             raise
+        return stream
+
+    def begin_connect(self, address: IPAddress, port: int) -> TcpStream:
+        """Begin to open a TCP connection. Raises TunnelDown, NetworkUnreachable or TooManyConnections."""
+        driver, stack = self._require(address)
+        stream = TcpStream(stack.connect_tcp(address, port, driver.now()), driver)
+        driver.flush()
         return stream
 
     def open_udp(self, address: IPAddress, port: int) -> UdpSocket:

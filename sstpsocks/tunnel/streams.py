@@ -41,6 +41,7 @@ class TcpStream(TunnelStream):
     __slots__ = (
         "_callback",
         "_closed",
+        "_connecting",
         "_connection",
         "_eof_sent",
         "_pump",
@@ -55,6 +56,7 @@ class TcpStream(TunnelStream):
         self._pump = pump
         self._closed = False
         self._eof_sent = False
+        self._connecting = not connection.established
         self._callback: Callable[[], None] | None = None
         self._receivers = trio.lowlevel.ParkingLot()
         self._senders = trio.lowlevel.ParkingLot()
@@ -100,14 +102,7 @@ class TcpStream(TunnelStream):
         """End our direction (FIN, after all data); the other direction stays open."""
         with self._send_conflict:
             await trio.lowlevel.checkpoint()
-            if self._closed:
-                raise trio.ClosedResourceError
-            if self._eof_sent:
-                return
-            self._check_broken()
-            self._eof_sent = True
-            self._connection.shutdown(self._pump.now())
-            self._pump.flush()
+            self.send_eof_nowait()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return at least one and at most ``max_bytes`` bytes, or ``b""`` at the end of the stream."""
@@ -129,13 +124,15 @@ class TcpStream(TunnelStream):
 
     async def aclose(self) -> None:
         """Close: what was sent is still delivered, what arrives later is refused."""
-        if not self._closed:
-            self._release()
-            self._connection.detach(self._pump.now())
-            self._pump.flush()
+        self.close_nowait()
         await trio.lowlevel.checkpoint()
 
     # TunnelStream
+
+    @property
+    def connected(self) -> bool:
+        """Whether the handshake is done."""
+        return self._connection.established
 
     @property
     def local_address(self) -> SocketAddress:
@@ -185,10 +182,32 @@ class TcpStream(TunnelStream):
             self._pump.flush()
         return count
 
+    def send_eof_nowait(self) -> None:
+        """End our direction; the other stays open."""
+        if self._closed:
+            raise trio.ClosedResourceError
+        if self._eof_sent:
+            return
+        self._check_broken()
+        self._eof_sent = True
+        self._connection.shutdown(self._pump.now())
+        self._pump.flush()
+
+    def close_nowait(self) -> None:
+        """Close: what was sent is still delivered, what arrives later is refused."""
+        if not self._closed:
+            self._release()
+            self._connection.detach(self._pump.now())
+            self._pump.flush()
+
     # The driver's side
 
     def _notify(self) -> None:
         connection = self._connection
+        if self._connecting and connection.established:
+            self._connecting = False
+            if self._callback is not None:
+                self._callback()
         if connection.readable or connection.eof or connection.error is not None:
             if self._callback is not None:
                 self._callback()

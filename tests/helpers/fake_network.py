@@ -43,8 +43,10 @@ class Direction:
 class FakeTunnelStream(TunnelStream):
     """One end of an in-memory connection with the whole interface of TunnelStream."""
 
+    connected = True
+
     def __init__(self, incoming: Direction, outgoing: Direction, local: SocketAddress, remote: SocketAddress) -> None:
-        self._incoming = incoming
+        self._incoming = self.incoming = incoming
         self._outgoing = outgoing
         self._addresses = (local, remote)
         self._closed = False
@@ -119,6 +121,9 @@ class FakeTunnelStream(TunnelStream):
         if self._sending:
             raise trio.BusyResourceError
         await trio.lowlevel.checkpoint()
+        self.send_eof_nowait()
+
+    def send_eof_nowait(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError
         self._outgoing.ended = True
@@ -169,9 +174,9 @@ class FakeTunnelStream(TunnelStream):
         self._closed = True
         self._fail(ConnectionLost("the peer reset the connection"))
 
-    def break_connection(self) -> None:
+    def break_connection(self, error: Exception | None = None) -> None:
         """As if the tunnel had gone away: both ends see a failure, nothing is closed."""
-        self._fail(ConnectionLost("the tunnel went away"))
+        self._fail(error or ConnectionLost("the tunnel went away"))
 
     def _fail(self, error: Exception) -> None:
         for direction in (self._incoming, self._outgoing):
@@ -179,13 +184,16 @@ class FakeTunnelStream(TunnelStream):
             direction.notify()
 
     async def aclose(self) -> None:
+        self.close_nowait()
+        await trio.lowlevel.checkpoint()
+
+    def close_nowait(self) -> None:
         if not self._closed:
             self._closed = True
             self._outgoing.ended = True
             self._incoming.reader_gone = True
             self._outgoing.notify()
             self._incoming.notify()
-        await trio.lowlevel.checkpoint()
 
 
 def stream_pair(client: SocketAddress, server: SocketAddress) -> tuple[FakeTunnelStream, FakeTunnelStream]:
@@ -339,14 +347,7 @@ class FakeNetwork:
 
     async def connect_tcp(self, address: IPAddress, port: int) -> FakeTunnelStream:
         await trio.lowlevel.checkpoint()
-        if not self.up:
-            raise TunnelDown("the tunnel is down")
-        self.dialled.append((address, port))
-        target: Handler | Exception | None
-        if port == 53 and address in self.dns_hosts:
-            target = self._dns_over_tcp(self.dns_hosts[address])
-        else:
-            target = self.targets.get((address, port), ConnectionRefused(f"{address} port {port} refused"))
+        target = self._dial(address, port)
         if target is None:
             try:
                 await trio.sleep_forever()
@@ -359,6 +360,38 @@ class FakeNetwork:
         self.streams.append(ours)
         self._nursery.start_soon(self._serve, target, theirs)
         return ours
+
+    def begin_connect(self, address: IPAddress, port: int) -> FakeTunnelStream:
+        target = self._dial(address, port)
+        ours, theirs = stream_pair((LOCAL_ADDRESS, next(self._ports)), (address, port))
+        ours.connected = False
+        self._nursery.start_soon(self._answer, target, ours, theirs)
+        return ours
+
+    def _dial(self, address: IPAddress, port: int) -> Handler | Exception | None:
+        if not self.up:
+            raise TunnelDown("the tunnel is down")
+        self.dialled.append((address, port))
+        if port == 53 and address in self.dns_hosts:
+            return self._dns_over_tcp(self.dns_hosts[address])
+        return self.targets.get((address, port), ConnectionRefused(f"{address} port {port} refused"))
+
+    async def _answer(
+        self, target: Handler | Exception | None, ours: FakeTunnelStream, theirs: FakeTunnelStream
+    ) -> None:
+        """Let a connection that was begun stand or fail, or wait until it is given up."""
+        await trio.lowlevel.checkpoint()
+        if isinstance(target, Exception):
+            ours.break_connection(target)
+        elif target is None:
+            while ours.failure is None:
+                await ours.incoming.changed.park()
+            self.dials_cancelled += 1
+        else:
+            ours.connected = True
+            self.streams.append(ours)
+            ours.incoming.notify()
+            await self._serve(target, theirs)
 
     async def _serve(self, handler: Handler, stream: FakeTunnelStream) -> None:
         try:

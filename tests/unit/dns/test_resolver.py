@@ -695,3 +695,30 @@ async def test_a_domain_with_only_ipv6_ends_the_search_truthfully(
     network.dns.records["www.b.test", "A"] = [str(WEB)]
     with pytest.raises(NetworkUnreachable, match=r"www\.a\.test has only IPv6"):
         await resolver.resolve("www")
+
+
+async def test_what_is_known_needs_no_waiting(
+    network: FakeNetwork, resolver: Resolver, autojump_clock: MockClock
+) -> None:
+    assert resolver.known("web.test") == []
+    await resolver.resolve("web.test")
+    assert resolver.known("Web.Test.") == [WEB]
+    ipv6_too(network)
+    assert resolver.known("web.test") == [], "one of the two questions is open"
+    await resolver.resolve("web.test")
+    assert resolver.known("web.test") == [WEB, WEB6]
+    asked = len(network.dns.queries)
+    await trio.sleep(network.dns.ttl + 1)
+    assert resolver.known("web.test") == []
+    assert len(network.dns.queries) == asked
+    network.up = False
+    assert resolver.known("web.test") == []
+
+
+async def test_a_name_that_is_searched_for_is_not_known(network: FakeNetwork, resolver: Resolver) -> None:
+    network.dns.records["web", "A"] = [str(SECOND)]
+    await resolver.resolve("web")
+    assert resolver.known("web") == [SECOND]
+    network.search_domains = ("test",)
+    assert resolver.known("web") == []
+    assert resolver.known("web.") == [SECOND]

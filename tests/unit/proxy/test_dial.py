@@ -3,6 +3,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
+import trio.testing
 
 from sstpsocks.dns.resolver import Resolver
 from sstpsocks.errors import (
@@ -147,4 +148,44 @@ async def test_a_search_domain_cannot_lead_to_this_machine(network: FakeNetwork,
     network.dns.records["intranet.evil.test", "A"] = ["127.0.0.1"]
     with pytest.raises(DeniedByRule):
         await dialer.open_tcp_stream("intranet", 80)
+    assert network.dialled == []
+
+
+async def test_an_address_is_begun_at_once(network: FakeNetwork, dialer: Dialer) -> None:
+    stream = dialer.begin(ONE, 80)
+    assert stream is not None
+    assert stream.remote_address == (ONE, 80)
+    assert not stream.connected
+    await trio.testing.wait_all_tasks_blocked()
+    assert stream.connected
+
+
+async def test_a_name_is_begun_at_once_when_it_is_known_to_have_one_address(
+    network: FakeNetwork, dialer: Dialer
+) -> None:
+    network.dns.records["one.test", "A"] = [str(ONE)]
+    network.dns.records["local.test", "A"] = ["127.0.0.1"]
+    for name in ("one.test", "web.test"):
+        assert dialer.begin(name, 80) is None, "somebody has to be asked"
+        await dialer.open_tcp_stream(name, 80)
+    with pytest.raises(DeniedByRule):
+        await dialer.open_tcp_stream("local.test", 80)
+    network.dialled.clear()
+    stream = dialer.begin("ONE.test.", 80)
+    assert stream is not None
+    assert stream.remote_address == (ONE, 80)
+    assert dialer.begin("web.test", 80) is None, "it has two, between which a race decides"
+    assert dialer.begin("local.test", 80) is None, "open_tcp_stream() says why not"
+    assert network.dialled == [(ONE, 80)]
+
+
+async def test_what_is_begun_has_the_same_rules(network: FakeNetwork, dialer: Dialer) -> None:
+    for host, port in (("127.0.0.1", 80), ("localhost", 80), (ONE, 0)):
+        with pytest.raises(DeniedByRule):
+            dialer.begin(host, port)
+    with pytest.raises(NetworkUnreachable):
+        dialer.begin("fd00::1", 80)
+    network.up = False
+    with pytest.raises(TunnelDown):
+        dialer.begin(ONE, 80)
     assert network.dialled == []

@@ -124,3 +124,38 @@ async def test_acceptor_that_is_closed_wakes_its_waiter() -> None:
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
         acceptor.close()
+
+
+async def test_a_connection_that_was_begun_tells_when_it_stands(autojump_clock: trio.testing.MockClock) -> None:
+    async with running_stack_pair() as pair:
+        acceptor = TcpAcceptor(pair.right.listen_tcp(80), pair)
+        for port, connected in ((80, True), (81, False)):
+            stream = TcpStream(pair.left.connect_tcp(RIGHT, port, pair.now()), pair)
+            called = trio.Event()
+            stream.set_readable_callback(called.set)
+            assert not stream.connected
+            pair.flush()
+            assert called.is_set()
+            assert stream.connected is connected
+            assert isinstance(stream.failure, ConnectionRefused) is not connected
+            stream.abort()
+        acceptor.close()
+
+
+async def test_ends_without_a_checkpoint(autojump_clock: trio.testing.MockClock) -> None:
+    async with running_stack_pair() as pair:
+        stream, peer = await pair.connect()
+        with trio.testing.assert_no_checkpoints():
+            stream.send_nowait(b"last words")
+            stream.send_eof_nowait()
+            stream.send_eof_nowait()
+        with pytest.raises(trio.ClosedResourceError):
+            stream.send_nowait(b"more")
+        assert await peer.receive_some() == b"last words"
+        assert await peer.receive_some() == b""
+        with trio.testing.assert_no_checkpoints():
+            stream.close_nowait()
+            stream.close_nowait()
+        with pytest.raises(trio.ClosedResourceError):
+            stream.send_eof_nowait()
+        peer.abort()
