@@ -4,9 +4,11 @@ Theory of operation
 -------------------
 Download: the driver calls _on_readable() in the turn in which data arrived, and the data goes to the local socket at
 once, straight from the decrypted batch, with one system call for all its pieces. Only when the local program does
-not take it does a task wait for the socket; what waits keeps the tunnel's window closed, so the far side stops.
+not take it does a task wait for the socket; what waits keeps the tunnel's window closed, so the far side stops. That
+task lives no longer than it is needed.
 
-Upload: a task reads the local socket only when the connection took what was read before.
+Upload: the relay's one task reads the local socket, only when the connection took what was read before, and starts a
+turn of the driver with what it read.
 """
 
 from __future__ import annotations
@@ -41,54 +43,63 @@ def _send_first(sock: socket.socket, pieces: list[memoryview]) -> int:
 _send_pieces: Callable[[socket.socket, list[memoryview]], int] = getattr(socket.socket, "sendmsg", _send_first)
 
 
-async def relay(local: trio.SocketStream, stream: TunnelStream, early_data: bytes = b"") -> None:
-    """Relay between ``local`` and ``stream`` until both directions have ended or one side failed.
+class Relay:
+    """A relay between the socket of a local program, which must not block, and a tunnel stream; it owns both.
 
-    Takes ``local`` over and closes both. An end of stream is passed on as one (half-close); a failure of the tunnel's
-    side resets the local socket, so that a download that was cut is not mistaken for a whole one, and a local failure
-    resets the tunnel's side. ``early_data``: what the program sent before the connection stood.
+    An end of stream is passed on as one (half-close); a failure of the tunnel's side resets the local socket, so that a
+    download that was cut is not mistaken for a whole one, and a local failure resets the tunnel's side. Downloads pass
+    from start() on, uploads in run(); ``nursery`` is for the task that waits for a slow program.
     """
-    raw = socket.socket(fileno=local.socket.detach())
-    raw.setblocking(False)
-    await _Relay(raw, stream).run(early_data)
 
+    __slots__ = ("_blocked", "_downloaded", "_ended", "_failed", "_nursery", "_raw", "_stream")
 
-class _Relay:
-    def __init__(self, raw: socket.socket, stream: TunnelStream) -> None:
+    def __init__(self, raw: socket.socket, stream: TunnelStream, nursery: trio.Nursery) -> None:
         self._raw = raw
         self._stream = stream
-        self._scope = trio.CancelScope()
+        self._nursery = nursery
         self._blocked = False
         self._downloaded = False
         self._failed = False
-        self._wake = trio.Event()
+        self._ended: trio.Event | None = None
+        """Made when the upload ends first, to wait for the end of the download."""
 
-    async def run(self, early_data: bytes) -> None:
+    def start(self) -> None:
+        """Pass on what arrives from now on, and what has arrived already."""
+        self._stream.set_readable_callback(self._on_readable)
+        self._on_readable()
+
+    async def run(self, early_data: bytes = b"", *, look: bool = False) -> bool:
+        """Relay until both directions have ended or one side failed, and close both; return whether it was the former.
+
+        ``early_data``: what the program sent before the connection stood. ``look``: it has perhaps sent more.
+        """
         try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    self._stream.set_readable_callback(self._on_readable)
-                    nursery.start_soon(self._download)
-                    await self._upload(early_data)
+            await self._upload(early_data, look=look)
+            if not self._downloaded and not self._failed:
+                self._ended = trio.Event()
+                await self._ended.wait()
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            self._fail()
         except BaseException:
-            self._failed = True
+            self._fail()
             raise
-        finally:
-            self._close()
-        await self._stream.aclose()
-
-    def _close(self) -> None:
-        self._stream.set_readable_callback(None)
-        if self._failed:
-            self._stream.abort()
-            reset_on_close(self._raw)
-        trio.lowlevel.notify_closing(self._raw)
-        self._raw.close()
+        if not self._failed:
+            self._stream.set_readable_callback(None)
+            close_socket(self._raw)
+            self._stream.close_nowait()
+        return not self._failed
 
     def _fail(self) -> None:
         """End both directions by a reset, from any task or from the driver's turn."""
+        if self._failed:
+            return
         self._failed = True
-        self._scope.cancel()
+        self._stream.set_readable_callback(None)
+        self._stream.abort()
+        # Whichever task waits for the socket or the stream is woken by this.
+        reset_socket(self._raw)
+        if self._ended is not None:
+            self._ended.set()
 
     # Tunnel to program
 
@@ -102,69 +113,97 @@ class _Relay:
             self._push()
 
     def _push(self) -> None:
-        """Write what is readable, and see how the stream goes on."""
+        """Write what is readable, and see how the stream goes on.
+
+        Consuming may run a turn of the driver, which calls this again for what came meanwhile.
+        """
         stream = self._stream
         while pieces := stream.readable_pieces():
             try:
                 sent = _send_pieces(self._raw, pieces[:MAX_PIECES])
             except (BlockingIOError, InterruptedError):
                 self._blocked = True
-                self._wake.set()
+                self._nursery.start_soon(self._wait_for_program)
                 return
             except OSError:
                 self._fail()
                 return
             stream.consume(sent)
+            if self._blocked or self._downloaded:
+                return
         if stream.failure is not None:
             # Tested before the end of the stream: a download that was cut must not look like a whole one.
             self._fail()
         elif stream.at_eof:
             self._downloaded = True
-            self._wake.set()
             try:
                 self._raw.shutdown(socket.SHUT_WR)
             except OSError:
                 self._fail()
+            if self._ended is not None:
+                self._ended.set()
 
-    async def _download(self) -> None:
+    async def _wait_for_program(self) -> None:
         """Wait where the driver's turn cannot: for a program that does not take what came."""
+        if self._failed:
+            return
+        try:
+            await trio.lowlevel.wait_writable(self._raw)
+        except (OSError, trio.ClosedResourceError):
+            self._fail()
+            return
+        self._blocked = False
         self._on_readable()
-        while not self._downloaded:
-            await self._wake.wait()
-            self._wake = trio.Event()
-            if self._blocked:
-                try:
-                    await trio.lowlevel.wait_writable(self._raw)
-                except OSError:
-                    self._fail()
-                    return
-                self._blocked = False
-                self._on_readable()
 
     # Program to tunnel
 
-    async def _upload(self, data: bytes) -> None:
-        stream = self._stream
-        try:
-            while True:
-                rest = memoryview(data)
-                while rest := rest[stream.send_nowait(rest) :]:
-                    await stream.wait_send_all_might_not_block()
-                received = await self._read()
-                if not received:
-                    break
-                data = received
-            await stream.send_eof()
-        except (OSError, trio.BrokenResourceError):
-            self._fail()
-
-    async def _read(self) -> bytes:
-        await trio.lowlevel.checkpoint()
+    async def _upload(self, data: bytes, *, look: bool) -> None:
+        stream, raw = self._stream, self._raw
         while True:
-            try:
-                return self._raw.recv(UPLOAD_READ_SIZE)
-            except (BlockingIOError, InterruptedError):
-                await trio.lowlevel.wait_readable(self._raw)
+            if data:
+                sent = stream.send_nowait(data)
+                if sent < len(data):
+                    await self._send_rest(memoryview(data)[sent:])
+            if self._failed:
+                return  # in the turn that just ended, or before there was one
+            if len(data) == UPLOAD_READ_SIZE:
+                # There is more, probably. The others have their turn all the same.
+                await trio.lowlevel.checkpoint()
+            elif not look:
+                await trio.lowlevel.wait_readable(raw)
+            look = False
+            data = await read(raw, UPLOAD_READ_SIZE)
+            if not data:
+                stream.send_eof_nowait()
+                return
+
+    async def _send_rest(self, rest: memoryview) -> None:
+        while rest:
+            await self._stream.wait_send_all_might_not_block()
+            rest = rest[self._stream.send_nowait(rest) :]
+
+
+async def read(raw: socket.socket, size: int) -> bytes:
+    """Return what a socket that does not block has, b"" at its end; wait when that is nothing. Raises OSError."""
+    while True:
+        try:
+            return raw.recv(size)
+        except (BlockingIOError, InterruptedError):
+            await trio.lowlevel.wait_readable(raw)
+
+
+def close_socket(sock: socket.socket) -> None:
+    """Close a socket, unless it is closed, and wake the tasks that wait for it."""
+    if sock.fileno() >= 0:
+        trio.lowlevel.notify_closing(sock)
+        sock.close()
+
+
+def reset_socket(sock: socket.socket) -> None:
+    """Close a socket with a reset in place of an orderly end, unless it is closed."""
+    if sock.fileno() >= 0:
+        reset_on_close(sock)
+        close_socket(sock)
 
 
 def reset_on_close(sock: socket.socket) -> None:

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,7 +16,7 @@ import trio
 from sstpsocks.errors import ConnectionLost
 from sstpsocks.net.config import StackConfig
 from sstpsocks.proxy import relay as relay_module
-from sstpsocks.proxy.relay import relay, reset_on_close
+from sstpsocks.proxy.relay import Relay, reset_on_close
 from sstpsocks.tunnel.streams import TcpStream
 from tests.helpers.stack_pair import StackPair, running_stack_pair
 
@@ -44,6 +44,16 @@ class Relayed:
         with self.scope:
             await relay(local, self.stream, early_data)
         self.ended.set()
+
+
+async def relay(local: trio.SocketStream, stream: TcpStream, early_data: bytes = b"") -> None:
+    """Relay until it is over."""
+    raw = socket.socket(fileno=local.socket.detach())
+    raw.setblocking(False)
+    async with trio.open_nursery() as nursery:
+        it = Relay(raw, stream, nursery)
+        it.start()
+        await it.run(early_data)
 
 
 async def loopback_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
@@ -84,6 +94,21 @@ async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
     while data := await stream.receive_some():
         received += data
     return bytes(received)
+
+
+async def receive_exactly(stream: trio.abc.ReceiveStream, count: int) -> bytes:
+    received = bytearray()
+    while len(received) < count:
+        received += await stream.receive_some(count - len(received))
+    return bytes(received)
+
+
+def all_tasks(task: trio.lowlevel.Task | None) -> Iterator[trio.lowlevel.Task]:
+    if task is not None:
+        yield task
+        for nursery in task.child_nurseries:
+            for child in nursery.child_tasks:
+                yield from all_tasks(child)
 
 
 async def expect_reset(program: trio.SocketStream) -> None:
@@ -218,6 +243,23 @@ async def test_what_a_slow_program_leaves_pins_little_memory() -> None:
             assert sum(pinned.values()) <= 2 * 64 * 1024
             assert len(pieces) <= 64
             nursery.cancel_scope.cancel()
+
+
+async def test_only_a_slow_program_has_a_second_task() -> None:
+    def waiting() -> int:
+        return sum(task.name.endswith("_wait_for_program") for task in all_tasks(trio.lowlevel.current_root_task()))
+
+    async with relayed() as it:
+        it.peer.send_nowait(b"little")
+        await settle()
+        assert waiting() == 0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(it.peer.send_all, DATA)
+            await settle()
+            assert waiting() == 1
+            assert len(await receive_exactly(it.program, 6 + len(DATA))) == 6 + len(DATA)
+        await settle()
+        assert waiting() == 0
 
 
 async def test_the_program_is_not_read_while_the_tunnel_is_full() -> None:
