@@ -6,12 +6,16 @@ A *turn* is a plain function call: read what the socket has, decrypt it, let the
 whole batch to the stack, notify each flow that has something new once, then collect what all of them want to send,
 frame, encrypt and write it. No packet crosses a task or a channel on the way.
 
-The turn runs in the driver's task when the socket is readable or a timer is due. A program that uploads starts one
-from its own task by queueing data on a stream, which ends in flush(). All of them run in one thread and never await,
-so they cannot interleave; a flush() asked for inside a turn is done by that turn.
+The turn runs in one of three tasks: when the socket is readable, when it is writable again, or when a timer is due. A
+program that uploads starts one from its own task by queueing data on a stream, which ends in flush(). All of them run
+in one thread and never await, so they cannot interleave; a flush() asked for inside a turn is done by that turn.
 
 Backpressure: packets are built only when the previous ciphertext has left for the socket. While the socket does
-not take more, flows keep their data, and a second task, which exists for nothing else, waits until it does.
+not take more, flows keep their data. A turn also ends when it has sent for TURN_TIME, however much the socket would
+still take: what is left is for the next one, behind everybody else who wants to run.
+
+Timers are told lazily: the task that keeps time is woken at the earliest deadline it was told of, and looks again. It
+reads the socket before it acts, since what has arrived may have made the deadline needless.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ import trio
 from ..errors import TlsFailed, TransportFailed, TunnelClosed
 from ..link import LinkEvent, LinkPhase
 from ..net.outer import OuterPath
+from .transport import READ_SIZE
 
 if TYPE_CHECKING:
     from ..link import Link
@@ -37,6 +42,9 @@ if TYPE_CHECKING:
 # How much is built at once before the socket is asked to take it: four TLS records. Small enough that a packet which
 # becomes urgent meanwhile waits for microseconds, large enough that one write carries many packets.
 OUTPUT_BUDGET = 64 * 1024
+
+# Seconds after which a turn that has more to send lets the others run.
+TURN_TIME = 0.001
 
 # Packets kept that came before there was a stack. IPv6 may open before IPv4, and servers advertise themselves at once.
 MAX_EARLY_PACKETS = 8
@@ -67,7 +75,10 @@ class Driver:
         self._outgoing = memoryview(b"")
         self._in_turn = False
         self._finished = False
-        self._wait_scope: trio.CancelScope | None = None
+        self._running: trio.CancelScope | None = None
+        self._wake_at = -math.inf
+        """When the task that keeps time is woken."""
+        self._sleep: trio.CancelScope | None = None
         self._writable_wanted = trio.Event()
         self.bytes_received = 0
         """Ciphertext octets from the server."""
@@ -82,7 +93,9 @@ class Driver:
         """Run until the link is down. ``first_data``: plaintext that came along with the HTTP response."""
         try:
             async with trio.open_nursery() as nursery:
+                self._running = nursery.cancel_scope
                 nursery.start_soon(self._write_when_possible)
+                nursery.start_soon(self._keep_time)
                 self._turn(partial(self._begin, first_data))
                 await self._read_loop()
                 nursery.cancel_scope.cancel()
@@ -108,19 +121,34 @@ class Driver:
 
     async def _read_loop(self) -> None:
         while not self._done():
-            data = self._receive()
-            if data is not None:
-                self._turn(partial(self._take, data))
-            if self._deadline() <= self.now():
-                # After what has arrived, which may have made it needless; but also when more arrives without end.
-                self._turn(self._handle_timers)
-            if data is not None:
-                # One batch, one checkpoint: the tasks that this batch woke run before the next one is read.
+            if self._read() >= READ_SIZE:
+                # There is more, probably. One batch, one checkpoint: the tasks that this batch woke run first.
                 await trio.lowlevel.checkpoint()
             elif not self._done():
-                with trio.CancelScope(deadline=self._deadline()) as self._wait_scope:
-                    await self._transport.wait_readable()
-                self._wait_scope = None
+                await self._transport.wait_readable()
+
+    def _read(self) -> int:
+        """Take what has arrived, in one turn; return how many octets of ciphertext that were."""
+        try:
+            data = self._transport.receive_nowait()
+        except OSError as error:
+            self._turn(partial(self._lost, f"connection to the server broke: {error.strerror or error}"))
+            return 0
+        if data is None:
+            return 0
+        self._turn(partial(self._take, data))
+        return len(data)
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._wake_at = self._deadline()
+            with trio.CancelScope(deadline=self._wake_at) as self._sleep:
+                await trio.sleep_forever()
+            self._sleep = None
+            if self._deadline() <= self.now():
+                self._read()
+                if self._deadline() <= self.now():
+                    self._turn(self._handle_timers)
 
     async def _write_when_possible(self) -> None:
         while True:
@@ -148,13 +176,6 @@ class Driver:
         except (OSError, TlsFailed):
             return
 
-    def _receive(self) -> bytes | None:
-        try:
-            return self._transport.receive_nowait()
-        except OSError as error:
-            self._turn(partial(self._lost, f"connection to the server broke: {error.strerror or error}"))
-            return None
-
     def _done(self) -> bool:
         # The turn that brought the link down has tried to send its farewell; a peer that does not read it now is not
         # waited for.
@@ -181,8 +202,13 @@ class Driver:
             self.outer.blocked = bool(self._outgoing)
         finally:
             self._in_turn = False
-        if self._wait_scope is not None:
-            self._wait_scope.deadline = -math.inf if self._done() else self._deadline()
+        if self._done():
+            if self._running is not None:
+                self._running.cancel()
+        elif self._sleep is not None:
+            deadline = self._deadline()
+            if deadline < self._wake_at:
+                self._wake_at = self._sleep.deadline = deadline
 
     def _begin(self, first_data: bytes) -> None:
         if self._done():
@@ -260,26 +286,32 @@ class Driver:
                     flow.notify()
 
     def _send(self) -> None:
-        """Encrypt and write until nothing is left or the socket takes no more."""
-        now = self.now()
-        while True:
-            if self._outgoing:
-                if not self._write():
-                    return
-                continue
+        """Encrypt and write until nothing is left, the socket takes no more, or the turn has lasted long enough."""
+        now = begun = self.now()
+        while not self._outgoing or self._write():
+            more = False
             try:
                 for packet in self.link.data_to_send(now):
                     self._engine.write(packet)
                 if packets := self._packets(now):
                     self._engine.write(self.link.frame_packets(packets))
+                    more = self.stack is not None and self.stack.has_output()
             except TlsFailed as error:
                 # A broken record came behind data that was taken; what is left to send is the alert.
                 self._tls_failed(error)
                 self._drain_events()
+                more = True
             ciphertext = self._engine.ciphertext_to_send()
-            if not ciphertext:
+            if ciphertext:
+                self._outgoing = memoryview(ciphertext)
+                if not self._write():
+                    return
+            if not more:
                 return
-            self._outgoing = memoryview(ciphertext)
+            now = self.now()
+            if now - begun > TURN_TIME:
+                self._writable_wanted.set()
+                return
 
     def _packets(self, now: float) -> list[bytes]:
         if self.stack is None or not self.link.carries_ip:
@@ -301,7 +333,7 @@ class Driver:
             return True
         self.bytes_sent += count
         self._outgoing = self._outgoing[count:]
-        if count == 0:
+        if self._outgoing:
             self._writable_wanted.set()
             return False
         return True
