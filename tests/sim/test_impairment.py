@@ -7,7 +7,9 @@ import random
 
 import pytest
 
-from tests.helpers.impairment import Impairment, Path
+from tests.helpers.impairment import CE, Impairment, Path, ecn_codepoint, with_ecn_codepoint
+from tests.helpers.ip6_packets import ip6_packet, parse6
+from tests.helpers.ip_packets import ip_packet, parse
 
 PACKETS = [bytes([number % 256]) * 1000 for number in range(2000)]
 
@@ -78,3 +80,24 @@ def test_a_burst_counts_data_packets_only() -> None:
     impairment = Impairment(Path(burst=range(2, 4)), random.Random(1))
     passed = [bool(impairment.carry(bytes(size), 0.0)) for size in (40, 1400, 40, 1400, 1400, 40, 1400, 1400)]
     assert passed == [True, True, True, True, False, True, False, True]
+
+
+def test_only_what_is_ecn_capable_is_marked() -> None:
+    impairment = Impairment(Path(mark=1.0, delay=0.0), random.Random(1))
+    for version, whole in ((4, ip_packet(bytes(30), protocol=50)), (6, ip6_packet(bytes(30), protocol=50))):
+        for codepoint in range(4):
+            packet = with_ecn_codepoint(whole, codepoint)
+            ((_, carried),) = impairment.carry(packet, 0.0)
+            assert ecn_codepoint(carried) == (CE if codepoint else 0)
+            assert carried[2:10] + carried[12:] == packet[2:10] + packet[12:]
+            # The judge of lengths and checksums.
+            assert (parse(carried).p if version == 4 else parse6(carried).nxt) == 50
+    # Of each version ECT(0) and ECT(1): what came with CE was marked elsewhere.
+    assert impairment.marked == 4
+
+
+def test_a_router_marks_what_finds_a_queue() -> None:
+    impairment = Impairment(Path(rate=100_000, mark_above=5, delay=0.0), random.Random(1))
+    packet = with_ecn_codepoint(ip_packet(bytes(980), protocol=6), 2)
+    found = [ecn_codepoint(impairment.carry(packet, 0.0)[0][1]) for _ in range(10)]
+    assert found == [2] * 6 + [CE] * 4

@@ -83,7 +83,9 @@ def data_arrives(tcb: Tcb, segment: Segment) -> None:
 def echo_arrives(tcb: Tcb, ack: int, now: float) -> None:
     """An ACK with ECN-Echo that is acceptable arrived; nothing else of it has been processed.
 
-    "TCP should not react to congestion indications more than once every window of data".
+    "TCP should not react to congestion indications more than once every window of data". The window also "SHOULD NOT"
+    grow by such an ACK, to which the caller sees; but after a timeout it does: nothing new can carry CWR until
+    everything is sent again, and one segment in each round trip would take its time.
     """
     tcb.host.counters.tcp_in_ece_segs += 1
     # The network says itself that it is congested: a reduction for losses that were none was due all the same.

@@ -22,7 +22,7 @@ ORPHAN_PROBES = 8
 
 
 def new_ack(tcb: Tcb, ack: int, now: float, *, echo: bool = False) -> None:
-    """Take an acknowledgement with SND.UNA < SEG.ACK =< SND.MAX. ``echo``: it says ECN-Echo."""
+    """Take an acknowledgement with SND.UNA < SEG.ACK =< SND.MAX. ``echo``: it says ECN-Echo (see ecn.py)."""
     if tcb.scoreboard is not None:
         acknowledge(tcb, tcb.scoreboard, ack, now, echo=echo)
         return
@@ -39,16 +39,11 @@ def new_ack(tcb: Tcb, ack: int, now: float, *, echo: bool = False) -> None:
     restart_timer = True
     if not tcb.in_recovery:
         tcb.inflation = 0
-        beyond = lt(tcb.recover, ack)
-        if beyond:
+        if lt(tcb.recover, ack):
             # Keep it one behind: it has served, and must not grow so old that it compares as new.
             tcb.recover = (ack - 1) & MASK
-        if echo:
-            # RFC 3168 section 6.1.2: "SHOULD NOT increase the congestion window in response to the receipt of an
-            # ECN-Echo ACK packet".
-            pass
-        elif beyond:
-            tcb.congestion.acknowledged(count, flight, now, rtt)
+            if not echo:
+                tcb.congestion.acknowledged(count, flight, now, rtt)
         else:
             # RFC 3465 section 2.3: "L=1*SMSS bytes" in the slow start after a timeout: an ACK may jump over data that
             # had arrived long before, which is no reason for a burst.

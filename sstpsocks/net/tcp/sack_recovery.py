@@ -39,7 +39,7 @@ def acknowledge(
     echo: bool = False,
 ) -> None:
     """Take an ACK with SND.UNA =< SEG.ACK =< SND.MAX. ``duplicate``: it is one by RFC 5681 section 2; ``echo``: it says
-    ECN-Echo.
+    ECN-Echo (see ecn.py).
     """
     count = distance(tcb.snd_una, ack)
     flight = board.high_data - board.high_ack
@@ -94,14 +94,10 @@ def acknowledge(
         tcb.prr.acknowledged(octets, board.pipe, tcb.congestion.ssthresh, tcb.snd_mss, safe_ack=safe_ack)
     elif board.lost and not tcb.rto_recovery:
         _enter_recovery(tcb, board, flight - sacked, octets, now)
-    elif echo:
-        # RFC 3168 section 6.1.2: "SHOULD NOT increase the congestion window in response to the receipt of an ECN-Echo
-        # ACK packet".
-        pass
     elif recovering:
         if tcb.rto_recovery and count:
             tcb.congestion.acknowledged(min(octets, _GROWTH_LIMIT * tcb.snd_mss), flight, now, rtt)
-    elif count:
+    elif count and not echo:
         tcb.congestion.acknowledged(count, flight, now, rtt)
     _timers(tcb, board, count > 0, now)
 
