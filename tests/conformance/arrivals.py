@@ -59,7 +59,9 @@ class Arrivals:
         return [(packet, " ".join(words))]
 
     def name_datagram(self, words: tuple[str, ...], peer: Peer) -> None:
-        """``datagram NAME UDP FROM>TO SIZE`` or ``datagram NAME echo SIZE``: what fragments are cut from."""
+        """``datagram NAME UDP FROM>TO SIZE``, ``datagram NAME echo SIZE`` or ``datagram NAME TCP`` and a segment: what
+        fragments are cut from.
+        """
         name, protocol = words[:2]
         ends = (peer.address, peer.ours)
         if protocol == "UDP":
@@ -68,6 +70,11 @@ class Arrivals:
             body = struct.pack("!HH", 1, 1) + pattern(0, int(words[2]))
             ipv4 = isinstance(peer.address, IPv4Address)
             self._datagrams[name] = (ICMP if ipv4 else ICMP6, build_icmp(8 if ipv4 else 128, 0, body, *ends))
+        elif protocol == "TCP":
+            (segment,) = _segments(read_segment_text(words[2:]), peer)
+            us = (peer.ours, peer.local_port)
+            packet = build_segment(segment, peer.endpoint, us, peer.iss, peer.our_iss)
+            self._datagrams[name] = (TCP, packet[20 if isinstance(peer.address, IPv4Address) else 40 :])
         else:
             raise ScriptError(f"no such datagram: {protocol}")
 

@@ -14,6 +14,7 @@ from sstpsocks.net.config import StackConfig
 from sstpsocks.net.counters import NetCounters
 from sstpsocks.net.fragment import Reassembler, fragment_packet, reassemble_ipv4
 from sstpsocks.net.ip import Ipv4Header, build_packet
+from tests.helpers.impairment import with_ecn_codepoint
 from tests.helpers.ip_packets import OTHER, OURS, PEER, ip_packet, parse
 
 PAYLOAD = bytes(range(256)) * 12
@@ -113,6 +114,43 @@ def test_overlaps_and_contradictions_drop_the_datagram(first: bytes, second: byt
     assert bench.receive(piece(0, 2000), 31.0) is None
     assert bench.receive(piece(2000, 3072, more=False), 31.0) == PAYLOAD
     assert bench.counters.ip_reasm_fails == 1
+
+
+def ecn_pieces(*codepoints: int) -> list[bytes]:
+    """The datagram in as many fragments, each with its ECN codepoint."""
+    size = 3072 // len(codepoints) & ~7
+    edges = [*(size * number for number in range(len(codepoints))), 3072]
+    return [
+        with_ecn_codepoint(piece(start, end, more=end < 3072), codepoint)
+        for start, end, codepoint in zip(edges, edges[1:], codepoints, strict=False)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("codepoints", "whole"),
+    [
+        ((0, 0, 0), 0),
+        ((2, 2, 2), 2),
+        ((1, 1), 1),
+        ((3, 3), 3),
+        ((2, 3, 2), 3),
+        ((3, 2), 3),
+        ((1, 1, 3), 3),
+        ((0, 3), None),
+        ((3, 2, 0), None),
+    ],
+)
+def test_a_mark_on_one_fragment_is_on_the_datagram(codepoints: tuple[int, ...], whole: int | None) -> None:
+    """RFC 3168 section 5.3; None: dropped, since nothing marks a packet that is not ECN-capable."""
+    bench = Bench()
+    found = None
+    for packet in ecn_pieces(*codepoints):
+        header = Ipv4Header.parse(packet, 0, len(packet))
+        assert found is None
+        found = reassemble_ipv4(bench.reassembler, header, packet[20:], 0.0)
+    assert (None if found is None else found[0].traffic_class & 3) == whole
+    assert (bench.counters.ip_reasm_oks, bench.counters.ip_reasm_fails) == ((1, 0) if found else (0, 1))
+    assert len(bench.reassembler) == 0
 
 
 def test_datagrams_are_told_apart_by_identification_and_source() -> None:

@@ -13,9 +13,11 @@ from sstpsocks.net.tcp.segment import (
     SYN,
     PacketBuilder,
     build_reset,
+    packet_builder,
     parse_segment,
     syn_options,
 )
+from tests.helpers.impairment import ecn_codepoint
 
 SOURCE, DESTINATION = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))
 
@@ -47,6 +49,19 @@ def test_the_template_follows_the_size() -> None:
     one = builder()
     for size in (10, 20, 10, 0, 20):
         assert dpkt.ip.IP(one.build(1, 2, ACK, 3, bytes(size))).len == 40 + size
+
+
+@pytest.mark.parametrize("ends", [(SOURCE, DESTINATION), (bytes(15) + b"\1", bytes(15) + b"\2")])
+def test_the_template_follows_the_ecn_codepoint(ends: tuple[bytes, bytes]) -> None:
+    one = packet_builder(ends[0], 4000, ends[1], 80)
+    for codepoint in (2, 2, 0, 2, 0, 0):
+        for packet in (
+            one.build(1, 2, ACK, 3, bytes(10), ecn=codepoint),
+            one.build_with_timestamps(1, 2, ACK, 3, 4, 5, ecn=codepoint),
+        ):
+            assert ecn_codepoint(packet) == codepoint
+            if packet[0] >> 4 == 4:
+                assert dpkt.in_cksum(packet[:20]) == 0
 
 
 def test_options_of_a_syn_are_read_back() -> None:
