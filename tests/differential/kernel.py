@@ -68,10 +68,11 @@ def namespace_command() -> tuple[list[str], str]:
 class KernelHost:
     """One namespace with the kernel's TCP; everything for its peer comes out of the descriptor ``tun``.
 
-    ``pairs`` are the kernel's addresses, each with the peer's. Nothing else leads out, and nothing is forwarded.
+    ``pairs`` are the kernel's addresses, each with the peer's. Nothing else leads out, and nothing is forwarded. With
+    ``ecn`` the kernel asks for ECN in its SYNs.
     """
 
-    def __init__(self, *pairs: tuple[str, str], mtu: int = MTU) -> None:
+    def __init__(self, *pairs: tuple[str, str], mtu: int = MTU, ecn: bool = False) -> None:
         command, reason = namespace_command()
         assert command, reason
         self.results: dict[str, Result] = {}
@@ -80,6 +81,8 @@ class KernelHost:
         arguments = [str(theirs.fileno()), "tun0", str(mtu)]
         for pair in pairs or ((KERNEL, OURS), (KERNEL6, OURS6)):
             arguments += ["--pair", *pair]
+        if ecn:
+            arguments.append("--ecn")
         self._process = subprocess.Popen(
             [*command, sys.executable, str(Path(__file__).with_name("kernel_host.py")), *arguments],
             pass_fds=[theirs.fileno()],

@@ -52,7 +52,7 @@ def change_setting(name: str, value: int) -> None:
         Path("/proc/sys/net", name).write_text(str(value))
 
 
-def configure(name: str, pairs: list[list[str]], mtu: int) -> None:
+def configure(name: str, pairs: list[list[str]], mtu: int, *, ecn: bool) -> None:
     """Give the device its addresses and peers, and the kernel's TCP the settings that make runs comparable."""
 
     def ip(*arguments: str) -> None:
@@ -62,12 +62,15 @@ def configure(name: str, pairs: list[list[str]], mtu: int) -> None:
     change_setting("ipv4/tcp_no_metrics_save", 1)
     # RFC 4821, only when a black hole is suspected: off by default, and nothing else gets through one.
     change_setting("ipv4/tcp_mtu_probing", 1)
+    # 1: ask for ECN and agree to it; 2, the default: only agree.
+    change_setting("ipv4/tcp_ecn", 1 if ecn else 2)
     ip("link", "set", "lo", "up")
     ip("link", "set", name, "mtu", str(mtu), "txqueuelen", "10000", "up")
     for address, peer in pairs:
         ip("address", "add", address, "peer", peer, "dev", name, *(["nodad"] if ":" in address else []))
         # By route: the sysctl cannot be set where the machine's owner restricts it.
-        ip("route", "replace", peer, "dev", name, "src", address, "congctl", "cubic")
+        features = ["features", "ecn"] if ecn else []
+        ip("route", "replace", peer, "dev", name, "src", address, "congctl", "cubic", *features)
 
 
 def family_of(address: str) -> socket.AddressFamily:
@@ -230,10 +233,11 @@ def main() -> None:
     parser.add_argument("device")
     parser.add_argument("mtu", type=int)
     parser.add_argument("--pair", nargs=2, action="append", default=[], help="the device's address, and the peer's")
+    parser.add_argument("--ecn", action="store_true", help="ask for ECN in every SYN")
     options = parser.parse_args()
     control = socket.socket(fileno=options.control)
     tun = open_tun(options.device)
-    configure(options.device, options.pair, options.mtu)
+    configure(options.device, options.pair, options.mtu, ecn=options.ecn)
     if sys.platform == "linux":
         socket.send_fds(control, [b"\n"], [tun])
     Host(control).serve()
