@@ -17,7 +17,7 @@ PIN_SIZE = 32  # SHA-256
 MAX_NAME_LENGTH = 253  # RFC 1035 2.3.4, without the root's empty label
 # Underscores are no part of host names but of names that resolve (RFC 2181 section 11).
 _ASCII_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
-_LATER_METHODS = ("peap", "eap", "mschapv1", "mschap")
+_OLD_METHODS = ("mschapv1", "mschap")
 
 
 class PasswordInServer(ValueError):
@@ -155,17 +155,18 @@ def parse_pin(text: str) -> bytes:
 def parse_methods(items: tuple[str, ...]) -> tuple[AuthMethod, ...]:
     """Return the methods of a list such as ``mschapv2, pap`` in its order, each once."""
     known = {method.value: method for method in AuthMethod}
+    there_are = f"there are {', '.join(known)}"
     methods: list[AuthMethod] = []
     for item in items:
         name = item.lower()
+        if name in _OLD_METHODS:
+            raise ValueError(f'"{item}" is broken and not supported; {there_are}')
         if name not in known:
-            if name.startswith(_LATER_METHODS):
-                raise ValueError(f'"{item}" is not supported yet; there are mschapv2, chap and pap')
-            raise ValueError(f'"{item}" is no method to log in; there are mschapv2, chap and pap')
+            raise ValueError(f'"{item}" is no method to log in; {there_are}')
         if known[name] not in methods:
             methods.append(known[name])
     if not methods:
-        raise ValueError("names no method; there are mschapv2, chap and pap")
+        raise ValueError(f"names no method; {there_are}")
     return tuple(methods)
 
 

@@ -16,6 +16,23 @@ class AuthMethod(Enum):
     PAP = "pap"
     CHAP_MD5 = "chap"
     MSCHAPV2 = "mschapv2"
+    EAP_MSCHAPV2 = "eap-mschapv2"
+    EAP_GTC = "eap-gtc"
+    EAP_MD5 = "eap-md5"
+
+    @property
+    def is_eap(self) -> bool:
+        """Whether it runs within EAP."""
+        return self in _EAP_METHODS
+
+    @property
+    def gives_keys(self) -> bool:
+        """Whether keys come out of it that bind SSTP to the log-in; without, the server proves nothing by it."""
+        return self not in _WITHOUT_KEYS
+
+
+_WITHOUT_KEYS = frozenset({AuthMethod.PAP, AuthMethod.CHAP_MD5, AuthMethod.EAP_GTC, AuthMethod.EAP_MD5})
+_EAP_METHODS = frozenset({AuthMethod.EAP_MSCHAPV2, AuthMethod.EAP_GTC, AuthMethod.EAP_MD5})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +42,11 @@ class Credentials:
     username: str
     """As the user typed it, with ``DOMAIN\\`` or ``@realm``."""
     password: str = field(repr=False)
+    new_password: str | None = field(default=None, repr=False)
+    """What to change the password to when the server says that it has expired (E=648), and only then."""
+    outer_identity: str = ""
+    """EAP with TLS: the name to give before the server has proved itself, such as "anonymous@realm"; empty: the
+    user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +59,8 @@ class AuthSucceeded:
     username: str
     message: str = ""
     """The server's text; may be empty."""
+    password_changed: bool = False
+    """The password is now Credentials.new_password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +89,7 @@ class Authenticator(Protocol):
     """
 
     protocol: int
-    """The PPP protocol number of its frames: 0xC023 PAP, 0xC223 CHAP."""
+    """The PPP protocol number of its frames: 0xC023 PAP, 0xC223 CHAP, 0xC227 EAP."""
 
     def start(self, now: float) -> None:
         """Begin: LCP has opened."""
@@ -94,6 +118,7 @@ class Authenticator(Protocol):
     def retry(self, credentials: Credentials, now: float) -> None:
         """Answer a refusal that allows it with other credentials.
 
-        Raises LocalProtocolError when no retry is allowed or when user name and password equal refused ones.
+        A password that has expired (code 648) wants ``new_password``. Raises LocalProtocolError when no retry is
+        allowed or when user name and password equal refused ones.
         """
         ...

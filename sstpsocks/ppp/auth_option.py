@@ -6,19 +6,23 @@ from ..errors import NegotiationFailed
 from .auth import AuthMethod
 from .packet import PROTOCOL_CHAP, PROTOCOL_EAP, PROTOCOL_PAP
 
-# RFC 1334 section 2, RFC 1994 section 3, RFC 2759 section 3: protocol and, for CHAP, algorithm.
+EAP_VALUE = PROTOCOL_EAP.to_bytes(2, "big")
+MSCHAP_1_VALUE = PROTOCOL_CHAP.to_bytes(2, "big") + b"\x80"
+
+# RFC 1334 section 2, RFC 1994 section 3, RFC 2759 section 3: protocol and, for CHAP, algorithm. EAP (RFC 2284 section
+# 2) says no more than that: the method is chosen inside.
 OPTION_VALUES: dict[AuthMethod, bytes] = {
     AuthMethod.PAP: PROTOCOL_PAP.to_bytes(2, "big"),
     AuthMethod.CHAP_MD5: PROTOCOL_CHAP.to_bytes(2, "big") + b"\x05",
     AuthMethod.MSCHAPV2: PROTOCOL_CHAP.to_bytes(2, "big") + b"\x81",
+    **{method: EAP_VALUE for method in AuthMethod if method.is_eap},
 }
-METHODS: dict[bytes, AuthMethod] = {value: method for method, value in OPTION_VALUES.items()}
 
 # What to recommend when there is a choice: what tells the server least.
 _STRONGEST_FIRST = (AuthMethod.MSCHAPV2, AuthMethod.CHAP_MD5, AuthMethod.PAP)
 
-EAP_VALUE = PROTOCOL_EAP.to_bytes(2, "big")
-MSCHAP_1_VALUE = PROTOCOL_CHAP.to_bytes(2, "big") + b"\x80"
+# What EAP gives when nothing of it is allowed: what SSTP can be bound with.
+_EAP_ADVICE = (AuthMethod.EAP_MSCHAPV2,)
 
 # Naks of the authentication option before the client gives up. SoftEther steps EAP, MS-CHAPv2, PAP whatever a Nak
 # asks for, so that PAP takes two; RRAS may repeat EAP, MS-CHAPv2, CHAP, PAP likewise.
@@ -27,13 +31,19 @@ MAX_AUTHENTICATION_NAKS = 6
 
 def describe(value: bytes) -> str:
     """Return what the command line, or else the RFCs, call the method of an option value."""
-    if value in METHODS:
-        return METHODS[value].value
     if value == EAP_VALUE:
         return "EAP"
+    for method, known in OPTION_VALUES.items():
+        if value == known:
+            return method.value
     if value == MSCHAP_1_VALUE:
         return "MS-CHAPv1"
     return f"authentication protocol 0x{value.hex()}"
+
+
+def method_of(value: bytes, methods: tuple[AuthMethod, ...]) -> AuthMethod | None:
+    """Return the first of ``methods`` that an option value stands for; None: there is none."""
+    return next((method for method in methods if OPTION_VALUES[method] == value), None)
 
 
 def format_auth_list(methods: tuple[AuthMethod, ...]) -> str:
@@ -54,8 +64,14 @@ class ClientChoice:
         return bool(self._offers)
 
     def accepts(self, value: bytes) -> bool:
-        """Whether we would log in this way."""
-        return METHODS.get(value) in self._methods
+        """Whether we would log in this way.
+
+        A server that asks for EAP first may have what we want more: it is told so once. One that insists gets EAP.
+        """
+        method = method_of(value, self._methods)
+        if method is None:
+            return False
+        return not (method.is_eap and method is not self._methods[0] and value not in self._offers)
 
     def refuse(self, value: bytes) -> bytes | None:
         """Note a demand that we do not accept and return the value to Nak it with; None: give up, see failure().
@@ -72,15 +88,22 @@ class ClientChoice:
     def failure(self, what_happened: str = "") -> NegotiationFailed:
         """Return the error that says what the server demands and what to try."""
         distinct = list(dict.fromkeys(self._offers))
+        if all(method_of(value, self._methods) for value in distinct):
+            asked = f"the server was asked for {self._methods[0].value} instead of {describe(distinct[0])}"
+            hint = "Put the methods of EAP first in --auth."
+            return NegotiationFailed(f"{asked}: {what_happened}", protocol="authentication", hint=hint)
         demanded = ", then ".join(describe(value) for value in distinct)
         known = [method for method in _STRONGEST_FIRST if OPTION_VALUES[method] in distinct]
+        if not known and EAP_VALUE in distinct:
+            known = [*_EAP_ADVICE]
         allowed = f"only {format_auth_list(self._methods)}" if self._methods else "nothing"
         verb = "insists on" if len(distinct) == 1 else "demands"
         message = f"the server {verb} {demanded} for authentication, and {allowed} is allowed"
         if what_happened:
             message = f"{message}: {what_happened}"
         if known:
-            hint = f"Allow it with --auth {format_auth_list((*self._methods, known[0]))}."
+            added = _EAP_ADVICE if known[0].is_eap else (known[0],)
+            hint = f"Allow it with --auth {format_auth_list((*self._methods, *added))}."
             if known[0] is AuthMethod.PAP:
                 hint += " PAP shows the server the password."
         else:
@@ -101,11 +124,13 @@ class ServerDemand:
 
     def take_nak(self, value: bytes) -> bool:
         """Go on to what the client suggests, or else to the next method; return False when none is left."""
-        suggested = METHODS.get(value)
-        if suggested in self._remaining:
+        suggested = method_of(value, tuple(self._remaining))
+        # Methods of EAP are one demand.
+        others = [method for method in self._remaining if OPTION_VALUES[method] != OPTION_VALUES[self._remaining[0]]]
+        if suggested is not None:
             self._remaining = self._remaining[self._remaining.index(suggested) :]
-        elif len(self._remaining) > 1:
-            self._remaining = self._remaining[1:]
+        elif others:
+            self._remaining = others
         else:
             # Never empty: that would let the client in without authentication.
             return False

@@ -24,6 +24,7 @@ class ChapCode(IntEnum):
     RESPONSE = 2
     SUCCESS = 3
     FAILURE = 4
+    CHANGE_PASSWORD = 7  # RFC 2759 section 7
 
 
 class AuthPacket(ControlPacket):

@@ -7,11 +7,24 @@ from .auth import Authenticator, AuthMethod, Credentials
 from .chap import ChapMd5Client, ChapMd5Server
 from .chap_machine import Lookup
 from .chap_mschapv2 import MsChapV2Client, MsChapV2Server
+from .eap.method import Users
+from .eap.methods import make_eap_client, make_eap_server
 from .pap import PapClient, PapServer
 
 
-def make_client(method: AuthMethod, credentials: Credentials, entropy: Entropy) -> Authenticator:
-    """Return the machine that logs in. Raises ConfigError when the credentials cannot be sent with the method."""
+def make_client(
+    method: AuthMethod,
+    credentials: Credentials,
+    entropy: Entropy,
+    *,
+    methods: tuple[AuthMethod, ...] = (),
+    zero_hlak: bool = False,
+) -> Authenticator:
+    """Return the machine that logs in. Raises ConfigError when the credentials cannot be sent with the method.
+
+    ``methods`` are all that are allowed: within EAP the server chooses among them. ``zero_hlak`` binds bare
+    EAP-MSCHAPv2 to SSTP with zeroes (see eap/keys.py).
+    """
     match method:
         case AuthMethod.PAP:
             return PapClient(credentials)
@@ -19,10 +32,22 @@ def make_client(method: AuthMethod, credentials: Credentials, entropy: Entropy) 
             return ChapMd5Client(credentials)
         case AuthMethod.MSCHAPV2:
             return MsChapV2Client(credentials, entropy)
+        case _:
+            return make_eap_client(methods or (method,), credentials, entropy, zero_hlak=zero_hlak)
 
 
-def make_server(method: AuthMethod, lookup: Lookup, entropy: Entropy, name: str = "sstpsocks") -> Authenticator:
-    """Return the machine that judges a client. ``name`` is what CHAP's Challenge carries (PAP has no use for it)."""
+def make_server(
+    method: AuthMethod,
+    lookup: Lookup,
+    entropy: Entropy,
+    name: str = "sstpsocks",
+    *,
+    methods: tuple[AuthMethod, ...] = (),
+) -> Authenticator:
+    """Return the machine that judges a client.
+
+    ``name`` is what Challenges carry. ``methods`` are all that are demanded: within EAP they are proposed in turn.
+    """
     match method:
         case AuthMethod.PAP:
             return PapServer(lookup)
@@ -30,3 +55,5 @@ def make_server(method: AuthMethod, lookup: Lookup, entropy: Entropy, name: str 
             return ChapMd5Server(lookup, entropy, name=name)
         case AuthMethod.MSCHAPV2:
             return MsChapV2Server(lookup, entropy, name=name)
+        case _:
+            return make_eap_server(methods or (method,), Users(lookup, name), entropy)

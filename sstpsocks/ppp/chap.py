@@ -34,7 +34,7 @@ class ChapMd5Client(ChapClient):
     def _on_success(self, message: bytes) -> AuthSucceeded:
         return AuthSucceeded(self.method, ZERO_HLAK, self._credentials.username, clean_text(message))
 
-    def _on_failure(self, identifier: int, message: bytes) -> AuthRefused:
+    def _on_failure(self, identifier: int, message: bytes, now: float) -> AuthRefused:
         text = with_server_text("the server refused the user name or the password", clean_text(message))
         return AuthRefused(self.method, None, False, text, CREDENTIALS_HINT)
 

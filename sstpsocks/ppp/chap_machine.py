@@ -90,8 +90,8 @@ class ChapClient(ABC):
         """Judge a Success; the server may fail to prove itself."""
 
     @abstractmethod
-    def _on_failure(self, identifier: int, message: bytes) -> AuthRefused:
-        """Read a Failure."""
+    def _on_failure(self, identifier: int, message: bytes, now: float) -> AuthRefused | None:
+        """Read a Failure; None: it has been answered with something else (see _respond_with)."""
 
     def _take_credentials(self, credentials: Credentials) -> None:
         name = encode_name(credentials.username)
@@ -116,7 +116,7 @@ class ChapClient(ABC):
             case ChapCode.CHALLENGE:
                 self._receive_challenge(parsed, now)
             case ChapCode.SUCCESS | ChapCode.FAILURE:
-                self._receive_result(parsed)
+                self._receive_result(parsed, now)
             case _:
                 self.discarded += 1
 
@@ -167,8 +167,11 @@ class ChapClient(ABC):
     def _respond(self, challenge: tuple[int, bytes], now: float) -> None:
         identifier, value = challenge
         data = ChapValue(self._answer(identifier, value), self._name).to_bytes()
+        self._respond_with(ChapCode.RESPONSE, challenge, data, now)
+
+    def _respond_with(self, code: ChapCode, challenge: tuple[int, bytes], data: bytes, now: float) -> None:
         self._challenge = challenge
-        self._response = AuthPacket(ChapCode.RESPONSE, identifier, data).to_bytes()
+        self._response = AuthPacket(code, challenge[0], data).to_bytes()
         self.state = ChapClientState.RESPONSE_SENT
         self._sent = 0
         self._send_response(now)
@@ -179,7 +182,7 @@ class ChapClient(ABC):
         self._sent += 1
         self._deadline = now + RESPONSE_TIMER
 
-    def _receive_result(self, packet: ControlPacket) -> None:
+    def _receive_result(self, packet: ControlPacket, now: float) -> None:
         # RFC 1994 section 4.2: "The Identifier field is copied from the Identifier field of the Response".
         fits = self._challenge is not None and packet.identifier == self._challenge[0]
         if self.state is not ChapClientState.RESPONSE_SENT or not fits:
@@ -187,10 +190,11 @@ class ChapClient(ABC):
             return
         self._deadline = None
         self._output = []
+        event: AuthEvent | None
         if packet.code == ChapCode.SUCCESS:
             event = self._on_success(packet.data)
-        else:
-            event = self._on_failure(packet.identifier, packet.data)
+        elif (event := self._on_failure(packet.identifier, packet.data, now)) is None:
+            return
         if isinstance(event, AuthRefused):
             self.state = ChapClientState.MAY_RETRY if event.retry_allowed else ChapClientState.REFUSED
             self._events.append(event)

@@ -3,170 +3,33 @@
 from __future__ import annotations
 
 import hmac
-import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from ..base.entropy import Entropy
 from ..errors import LocalProtocolError, RemoteProtocolError
 from .auth import AuthEvent, AuthMethod, AuthRefused, AuthSucceeded, Credentials
-from .auth_packet import ChapValue
-from .auth_text import CREDENTIALS_HINT, clean_text, with_server_text
+from .auth_packet import AuthPacket, ChapCode, ChapValue
+from .auth_text import clean_text, encode_name
 from .chap_machine import ChapClient, ChapClientState, ChapServer, Lookup, Verdict
 from .mschapv2 import (
-    AUTHENTICATOR_RESPONSE_SIZE,
     CHALLENGE_SIZE,
-    NT_RESPONSE_SIZE,
     check_authenticator_response,
     generate_authenticator_response,
     generate_nt_response,
     higher_layer_authentication_key,
     nt_password_hash,
 )
-
-ERROR_AUTHENTICATION_FAILURE = 691
-
-# RFC 2759 section 6: what the codes mean, and what the user can do.
-_FAILURES = {
-    646: (
-        "this account may not log in at this time of day",
-        "Try again within the allowed hours, or ask the administrator.",
-    ),
-    647: ("this account is disabled", "Ask the administrator to enable it."),
-    648: (
-        "the password has expired",
-        "Change it first, for instance at a computer in the organisation's network, or ask the administrator.",
-    ),
-    649: ("this account has no permission to dial in", "Ask the administrator for remote access."),
-    ERROR_AUTHENTICATION_FAILURE: (
-        "wrong user name or password",
-        f"{CREDENTIALS_HINT} Some servers want DOMAIN\\user or user@domain.",
-    ),
-    709: ("the password could not be changed", "Ask the administrator."),
-}
-
-_FIELD = re.compile(r"\s*([ERCVS])=(\S*)")
-_TRAILING_FIELDS = re.compile(r"(?:\s+[ERCVS]=\S+)+\s*$")
-_NUMBER = re.compile(r"[0-9]{1,10}")
-_HEXADECIMAL = re.compile(r"(?:[0-9A-Fa-f]{2})+")
-
-
-def _parse_fields(message: bytes) -> tuple[dict[str, str], str]:
-    """Return the first of each one-letter field of a Success or Failure, and the cleaned text of ``M=``.
-
-    Any order and any omission is taken; text without a field name counts as ``M=``.
-    """
-    text = message.rstrip(b"\x00").decode("utf-8", "replace")
-    fields: dict[str, str] = {}
-    position = 0
-    while match := _FIELD.match(text, position):
-        fields.setdefault(match[1], match[2])
-        position = match.end()
-    rest = text[position:].strip()
-    shown = rest.removeprefix("M=")
-    # M= is the last field by rule, so only a run of fields at the very end is not part of the text.
-    if shown != rest and (trailing := _TRAILING_FIELDS.search(shown)):
-        for match in _FIELD.finditer(shown, trailing.start()):
-            fields.setdefault(match[1], match[2])
-        shown = shown[: trailing.start()]
-    return fields, clean_text(shown)
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and _NUMBER.fullmatch(text) else None
-
-
-def _octets(text: str | None, size: int) -> bytes | None:
-    return bytes.fromhex(text) if text is not None and len(text) == 2 * size and _HEXADECIMAL.fullmatch(text) else None
-
-
-@dataclass(frozen=True, slots=True)
-class FailureMessage:
-    """The message of a Failure: ``E=eeeeeeeeee R=r C=cc...cc V=vvvvvvvvvv M=<msg>`` (RFC 2759 section 6)."""
-
-    error: int | None
-    """The error code, None when there was none."""
-    retry_allowed: bool
-    """R=1."""
-    challenge: bytes | None = field(default=None, repr=False)
-    """16 bytes for the next try, None when missing or malformed."""
-    version: int | None = 3
-    """Of the password change protocol; 3 is MS-CHAPv2's. None when missing."""
-    text: str = ""
-    """For the user, cleaned."""
-
-    @classmethod
-    def parse(cls, message: bytes) -> FailureMessage:
-        """Parse whatever came; servers leave out C, V and M, and this is no place to fail."""
-        fields, text = _parse_fields(message)
-        return cls(
-            error=_number(fields.get("E")),
-            retry_allowed=fields.get("R") == "1",
-            challenge=_octets(fields.get("C"), CHALLENGE_SIZE),
-            version=_number(fields.get("V")),
-            text=text,
-        )
-
-    def to_bytes(self) -> bytes:
-        """Return the message as it is sent."""
-        parts = [] if self.error is None else [f"E={self.error}"]
-        parts.append(f"R={int(self.retry_allowed)}")
-        if self.challenge is not None:
-            parts.append(f"C={self.challenge.hex().upper()}")
-        if self.version is not None:
-            parts.append(f"V={self.version}")
-        if self.text:
-            parts.append(f"M={self.text}")
-        return " ".join(parts).encode()
-
-
-@dataclass(frozen=True, slots=True)
-class SuccessMessage:
-    """The message of a Success: ``S=<auth_string> M=<message>`` (RFC 2759 section 5)."""
-
-    authenticator_response: bytes | None = field(repr=False)
-    """20 bytes, None when missing or malformed."""
-    text: str = ""
-    """For the user, cleaned."""
-
-    @classmethod
-    def parse(cls, message: bytes) -> SuccessMessage:
-        """Parse whatever came; the case of the digits varies between servers, and M= may be missing."""
-        fields, text = _parse_fields(message)
-        # What follows the digits without a space is not the proof's concern.
-        digits = fields.get("S", "")[: 2 * AUTHENTICATOR_RESPONSE_SIZE]
-        return cls(_octets(digits, AUTHENTICATOR_RESPONSE_SIZE), text)
-
-    def to_bytes(self) -> bytes:
-        """Return the message as it is sent."""
-        parts = [] if self.authenticator_response is None else [f"S={self.authenticator_response.hex().upper()}"]
-        if self.text:
-            parts.append(f"M={self.text}")
-        return " ".join(parts).encode()
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseValue:
-    """The value of a Response (RFC 2759 section 4)."""
-
-    peer_challenge: bytes = field(repr=False)
-    """16 bytes."""
-    nt_response: bytes = field(repr=False)
-    """24 bytes."""
-
-    SIZE = 49
-
-    @classmethod
-    def parse(cls, value: bytes) -> ResponseValue:
-        """Parse; raises RemoteProtocolError when the size is wrong. Reserved bytes and flags are ignored."""
-        if len(value) != cls.SIZE:
-            raise RemoteProtocolError(
-                f"an MS-CHAPv2 Response holds {len(value)} bytes instead of {cls.SIZE}", layer="mschapv2"
-            )
-        return cls(value[:CHALLENGE_SIZE], value[CHALLENGE_SIZE + 8 : CHALLENGE_SIZE + 8 + NT_RESPONSE_SIZE])
-
-    def to_bytes(self) -> bytes:
-        """Return the value as it is sent."""
-        return self.peer_challenge + bytes(8) + self.nt_response + b"\x00"
+from .mschapv2_change import ChangePassword, new_password_of
+from .mschapv2_messages import (
+    ERROR_AUTHENTICATION_FAILURE,
+    ERROR_CHANGING_PASSWORD,
+    ERROR_PASSWORD_EXPIRED,
+    IMPOSTOR_HINT,
+    NO_PROOF,
+    FailureMessage,
+    ResponseValue,
+    SuccessMessage,
+)
 
 
 class MsChapV2Client(ChapClient):
@@ -187,6 +50,10 @@ class MsChapV2Client(ChapClient):
         """What they had been sent for: a late duplicate of such a Challenge must not draw the new ones."""
         self._next_challenge: tuple[int, bytes] | None = None
         """What retry() is to answer."""
+        self._wants_change = False
+        """The server's refusal says that the password has expired."""
+        self._changed = False
+        """The password is being changed, or has been."""
 
     def _encode_secret(self, password: str) -> None:
         self._password_hash = nt_password_hash(password)
@@ -209,11 +76,14 @@ class MsChapV2Client(ChapClient):
 
     def _answer(self, identifier: int, challenge: bytes) -> bytes:
         peer_challenge = self._entropy.random_bytes(CHALLENGE_SIZE)
+        self._prove(challenge, peer_challenge)
+        return ResponseValue(peer_challenge, self._nt_response).to_bytes()
+
+    def _prove(self, challenge: bytes, peer_challenge: bytes) -> None:
         self._nt_response = generate_nt_response(challenge, peer_challenge, self._name, self._password_hash)
         self._expected_proof = generate_authenticator_response(
             self._password_hash, self._nt_response, peer_challenge, challenge, self._name
         )
-        return ResponseValue(peer_challenge, self._nt_response).to_bytes()
 
     def _on_success(self, message: bytes) -> AuthEvent:
         success = SuccessMessage.parse(message)
@@ -221,32 +91,48 @@ class MsChapV2Client(ChapClient):
         # RFC 2759 section 5: "If the authenticator response is either missing or incorrect, the peer MUST end the
         # session."
         if proof is None or not check_authenticator_response(self._expected_proof, proof):
-            return AuthRefused(
-                self.method,
-                None,
-                False,
-                "the server could not prove that it knows the password",
-                "It may be an impostor, or relay to one: check the server's name and certificate before trying again.",
-            )
+            return AuthRefused(self.method, None, False, NO_PROOF, IMPOSTOR_HINT)
         hlak = higher_layer_authentication_key(self._password_hash, self._nt_response)
-        return AuthSucceeded(self.method, hlak, self._credentials.username, success.text)
+        return AuthSucceeded(self.method, hlak, self._credentials.username, success.text, self._changed)
 
-    def _on_failure(self, identifier: int, message: bytes) -> AuthRefused:
+    def _on_failure(self, identifier: int, message: bytes, now: float) -> AuthRefused | None:
         failure = FailureMessage.parse(message)
+        changed, self._changed = self._changed, False
+        if failure.may_change_password and failure.challenge is not None:
+            self._next_challenge = ((identifier + 1) % 256, failure.challenge)
+            if self._credentials.new_password is not None and not changed:
+                self._change(self._credentials, self._credentials.new_password, now)
+                return None
+            self._wants_change = True
         self._refused.append(self._credentials)
         if self._challenge is not None:
             self._refused_challenges.append(self._challenge)
         # Without a challenge to answer there is nothing to try with.
-        retry_allowed = failure.retry_allowed and failure.challenge is not None
+        retry_allowed = failure.challenge is not None and (failure.retry_allowed or failure.may_change_password)
         if retry_allowed and failure.challenge is not None:
             self._next_challenge = ((identifier + 1) % 256, failure.challenge)
-        meaning, hint = _FAILURES.get(failure.error or 0, ("the server refused the log-in", CREDENTIALS_HINT))
-        if failure.error is not None:
-            meaning = f"{meaning} (error {failure.error})"
-        return AuthRefused(self.method, failure.error, retry_allowed, with_server_text(meaning, failure.text), hint)
+        meaning, hint = failure.explain()
+        return AuthRefused(self.method, failure.error, retry_allowed, meaning, hint)
+
+    def _change(self, credentials: Credentials, new_password: str, now: float) -> None:
+        """Send a Change-Password packet; what comes out of it is judged by the new password."""
+        if self._next_challenge is None:
+            return
+        challenge, self._next_challenge = self._next_challenge, None
+        change = ChangePassword.make(
+            credentials.password,
+            new_password,
+            authenticator_challenge=challenge[1],
+            username=encode_name(credentials.username),
+            entropy=self._entropy,
+        )
+        self._take_credentials(Credentials(credentials.username, new_password))
+        self._prove(challenge[1], change.peer_challenge)
+        self._changed, self._wants_change = True, False
+        self._respond_with(ChapCode.CHANGE_PASSWORD, challenge, change.to_bytes(), now)
 
     def retry(self, credentials: Credentials, now: float) -> None:
-        """Answer the challenge of the refusal with other credentials.
+        """Answer the challenge of the refusal with other credentials, or with a new password for one that has expired.
 
         Raises LocalProtocolError when no retry is allowed or these credentials were refused before, ConfigError
         when they cannot be sent.
@@ -255,44 +141,98 @@ class MsChapV2Client(ChapClient):
             raise LocalProtocolError(f"the server allows no other try ({self.state.value})", layer=self.layer)
         if credentials in self._refused:
             raise LocalProtocolError("these credentials were refused and are not sent again", layer=self.layer)
+        if self._wants_change:
+            if credentials.new_password is None:
+                raise LocalProtocolError("the password has expired: a new one is needed", layer=self.layer)
+            self._change(credentials, credentials.new_password, now)
+            return
         self._take_credentials(credentials)
         challenge, self._next_challenge = self._next_challenge, None
         self._respond(challenge, now)
 
 
 class MsChapV2Server(ChapServer):
-    """The asking side. ``retries`` is how many further tries a refused client gets (R=1)."""
+    """The asking side. ``retries`` is how many further tries a refused client gets (R=1).
+
+    A user in ``expired`` gets in only by a change of the password, which ``change_password`` takes (user name, new
+    password) and may decline.
+    """
 
     method = AuthMethod.MSCHAPV2
     layer = "mschapv2"
 
-    def __init__(self, lookup: Lookup, entropy: Entropy, *, name: str = "sstpsocks", retries: int = 0) -> None:
+    def __init__(
+        self,
+        lookup: Lookup,
+        entropy: Entropy,
+        *,
+        name: str = "sstpsocks",
+        retries: int = 0,
+        expired: frozenset[str] = frozenset(),
+        change_password: Callable[[str, str], bool] | None = None,
+    ) -> None:
         """Raises ConfigError when ``name`` cannot be sent."""
         super().__init__(lookup, entropy, name=name)
         self._retries = retries
+        self._expired = expired
+        self._change_password = change_password
+        self._changing: bytes | None = None
+        """The Name of the client whose Change-Password is awaited."""
+
+    def receive_packet(self, packet: bytes, now: float) -> None:
+        """Take one packet; raises RemoteProtocolError when it is malformed."""
+        parsed = AuthPacket.parse(packet)
+        if parsed.code != ChapCode.CHANGE_PASSWORD or self._changing is None or parsed.identifier != self._identifier:
+            super().receive_packet(packet, now)
+            return
+        change = ChangePassword.parse(parsed.data)
+        name, self._changing = self._changing, None
+        self._take_verdict(self._judge_change(change, name), parsed.identifier)
 
     def _judge(self, identifier: int, response: ChapValue) -> Verdict:
         value = ResponseValue.parse(response.value)
         username = response.name.decode("utf-8", "replace")
         password = self._lookup(username)
-        if password is not None:
-            password_hash = nt_password_hash(password)
-            expected = generate_nt_response(self._challenge, value.peer_challenge, response.name, password_hash)
-            if hmac.compare_digest(expected, value.nt_response):
-                proof = generate_authenticator_response(
-                    password_hash, expected, value.peer_challenge, self._challenge, response.name
-                )
-                message = SuccessMessage(proof, "Welcome").to_bytes()
-                hlak = higher_layer_authentication_key(password_hash, expected)
-                return Verdict(True, message, AuthSucceeded(self.method, hlak, username))
-        return self._refuse(username)
+        accepted = self._accept(password, response.name, value.peer_challenge, value.nt_response)
+        if accepted is None:
+            return self._refuse(username)
+        if username in self._expired:
+            self._changing = response.name
+            return self._refuse(username, ERROR_PASSWORD_EXPIRED, "Password expired")
+        return accepted
 
-    def _refuse(self, username: str) -> Verdict:
-        may_retry = self._retries > 0
+    def _judge_change(self, change: ChangePassword, name: bytes) -> Verdict:
+        username = name.decode("utf-8", "replace")
+        password = self._lookup(username)
+        new_password = new_password_of(change, password) if password is not None else None
+        accepted = self._accept(new_password, name, change.peer_challenge, change.nt_response)
+        if accepted is None or new_password is None:
+            return self._refuse(username)
+        if self._change_password is None or not self._change_password(username, new_password):
+            return self._refuse(username, ERROR_CHANGING_PASSWORD, "Password not changed")
+        return accepted
+
+    def _accept(self, password: str | None, name: bytes, peer_challenge: bytes, nt_response: bytes) -> Verdict | None:
+        if password is None:
+            return None
+        password_hash = nt_password_hash(password)
+        expected = generate_nt_response(self._challenge, peer_challenge, name, password_hash)
+        if not hmac.compare_digest(expected, nt_response):
+            return None
+        proof = generate_authenticator_response(password_hash, expected, peer_challenge, self._challenge, name)
+        hlak = higher_layer_authentication_key(password_hash, expected)
+        event = AuthSucceeded(self.method, hlak, name.decode("utf-8", "replace"))
+        return Verdict(True, SuccessMessage(proof, "Welcome").to_bytes(), event)
+
+    def _refuse(
+        self, username: str, error: int = ERROR_AUTHENTICATION_FAILURE, text: str = "Wrong user name or password"
+    ) -> Verdict:
+        may_retry = error == ERROR_AUTHENTICATION_FAILURE and self._retries > 0
         self._retries -= may_retry
-        # RFC 2759 section 6 wants a challenge in every Failure; it counts only with R=1.
+        # RFC 2759 section 6 wants a challenge in every Failure; it counts only with R=1, or for a change of password.
         challenge = self._entropy.random_bytes(CHALLENGE_SIZE)
-        failure = FailureMessage(ERROR_AUTHENTICATION_FAILURE, may_retry, challenge, text="Wrong user name or password")
-        message = f"wrong user name or password for {clean_text(username)!r}"
-        event = AuthRefused(self.method, ERROR_AUTHENTICATION_FAILURE, may_retry, message)
-        return Verdict(False, failure.to_bytes(), event, challenge if may_retry else None)
+        failure = FailureMessage(error, may_retry, challenge, text=text)
+        message = f"{text[0].lower()}{text[1:]} for {clean_text(username)!r}"
+        event = AuthRefused(self.method, error, may_retry, message)
+        waits = may_retry or self._changing is not None
+        return Verdict(False, failure.to_bytes(), event, challenge if waits else None)

@@ -39,6 +39,8 @@ class PppConfig:
     """Server: user name -> password, None for an unknown user."""
     name: str = "sstpsocks"
     """Server: the name in CHAP challenges."""
+    eap_zero_hlak: bool = False
+    """Client: bind bare EAP-MSCHAPv2 to SSTP with zeroes instead of its keys (see eap/keys.py)."""
     local_address: IPv4Address | None = None
     """Server: its own address. Client: the address to ask for; None: whichever the server gives."""
     peer_address: IPv4Address | None = None

@@ -9,7 +9,7 @@ from enum import IntEnum
 from ..base.entropy import Entropy, random_uint32
 from ..errors import RemoteProtocolError
 from .auth import AuthMethod
-from .auth_option import METHODS, OPTION_VALUES, ClientChoice, ServerDemand
+from .auth_option import OPTION_VALUES, ClientChoice, ServerDemand, method_of
 from .automaton import Event, State
 from .config import PppConfig, Role
 from .control import ControlProtocol, EchoReply, Judgement, ProtocolRejected
@@ -210,7 +210,7 @@ class Lcp(ControlProtocol):
             if option.type == LcpOption.MRU:
                 self.peer_mru = int.from_bytes(option.value, "big")
             elif option.type == LcpOption.AUTHENTICATION:
-                self._demanded = METHODS[option.value]
+                self._demanded = method_of(option.value, self._config.methods)
 
     def _acknowledged(self) -> None:
         self._magic_collisions = 0

@@ -80,7 +80,15 @@ class Login:
 
     def _make_authenticator(self, method: AuthMethod) -> Authenticator:
         if self._config.role is Role.CLIENT and self._credentials is not None:
-            return make_client(method, self._credentials, self._entropy)
+            return make_client(
+                method,
+                self._credentials,
+                self._entropy,
+                methods=self._config.methods,
+                zero_hlak=self._config.eap_zero_hlak,
+            )
         if self._config.role is Role.SERVER and self._config.lookup is not None:
-            return make_server(method, self._config.lookup, self._entropy, self._config.name)
+            return make_server(
+                method, self._config.lookup, self._entropy, self._config.name, methods=self._config.methods
+            )
         raise LocalProtocolError("nothing to authenticate with", layer="ppp")

@@ -18,6 +18,7 @@ from .auth_text import encode_password_utf16
 CHALLENGE_SIZE = 16
 NT_RESPONSE_SIZE = 24
 AUTHENTICATOR_RESPONSE_SIZE = 20
+PASSWORD_HASH_SIZE = 16
 
 # RFC 2759 section 8.7.
 _MAGIC_1 = b"Magic server to client signing constant"

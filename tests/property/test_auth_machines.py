@@ -16,7 +16,7 @@ from sstpsocks.ppp.auth_packet import (
     parse_pap_message,
 )
 from sstpsocks.ppp.authenticators import make_client, make_server
-from sstpsocks.ppp.chap_mschapv2 import FailureMessage, ResponseValue, SuccessMessage
+from sstpsocks.ppp.mschapv2_messages import FailureMessage, ResponseValue, SuccessMessage
 from tests.helpers.auth import ALICE, PASSWORDS, WRONG, make_pair
 
 octet = st.integers(0, 255)

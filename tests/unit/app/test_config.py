@@ -211,7 +211,7 @@ def test_a_password_in_the_address_is_refused_with_the_reason(tmp_path: Path, fl
         (["--tls-timeout", "soon"], '--tls-timeout: "soon" is not a number of seconds'),
         (["--reconnect", "maybe"], '--reconnect: "maybe" is none of: auto, never'),
         (["--log-format", "json"], '--log-format: "json" is none of: text'),
-        (["--auth", "mschapv2,eap-tls"], '--auth: "eap-tls" is not supported yet'),
+        (["--auth", "mschapv2,mschap"], '--auth: "mschap" is broken and not supported'),
         (["--auth", ","], "--auth: names no method"),
         (["--pin-sha256", "abcd"], '--pin-sha256: "abcd" is not a SHA-256 digest'),
         (["--listen", "localhost"], '--listen: "localhost" is not [HOST:]PORT'),
@@ -235,6 +235,27 @@ def test_wrong_variables_are_named(tmp_path: Path) -> None:
     enough = {"SERVER": "h", "USER": "u", "PASSWORD": "x"}
     assert str(fails(tmp_path, MTU="5", **enough)).startswith("SSTPSOCKS_MTU: ")
     assert str(fails(tmp_path, ALLOW_REMOTE="maybe", **enough)).startswith("SSTPSOCKS_ALLOW_REMOTE: ")
+
+
+def test_a_new_password_comes_from_its_file_or_from_the_terminal(tmp_path: Path) -> None:
+    enough = {"SERVER": "h", "USER": "u", "PASSWORD": "x"}
+    assert isinstance(load(tmp_path, **enough).password.new_password, NoNewPassword)
+    path = tmp_path / "new"
+    assert "cannot read" in str(fails(tmp_path, "--new-password-file", str(path), **enough))
+    path.write_text("s3cret")
+    configuration = load(tmp_path, "--new-password-file", str(path), **enough)
+    assert isinstance(configuration.password.new_password, NewPasswordFile)
+    assert configuration.tunnel.password_changed == configuration.password.changed
+
+
+def test_the_password_may_be_a_one_time_code_or_in_the_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enough = {"SERVER": "h", "USER": "u"}
+    assert load(tmp_path, "--one-time-password", PASSWORD="x", **enough).password.one_time
+    assert not load(tmp_path, PASSWORD="x", **enough).password.one_time
+    monkeypatch.setattr("sstpsocks.app.keyring_password.load_keyring", lambda: None)
+    assert isinstance(load(tmp_path, "--keyring", **enough).password, KeyringPassword)
+    assert "cannot be used together" in str(fails(tmp_path, KEYRING="1", PASSWORD="x", **enough))
+    assert isinstance(load(tmp_path, "--no-keyring", PASSWORD="x", **enough).password, FixedPassword)
 
 
 def test_listening_for_other_machines_needs_credentials_or_a_word(tmp_path: Path) -> None:

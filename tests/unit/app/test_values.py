@@ -113,9 +113,10 @@ def test_pins_may_have_colons_and_a_prefix() -> None:
 
 def test_methods_keep_the_users_order() -> None:
     assert values.parse_methods(("pap", "MSCHAPv2", "pap")) == (AuthMethod.PAP, AuthMethod.MSCHAPV2)
-    for later in ("eap-tls", "eap-mschapv2", "peap", "mschap"):
-        with pytest.raises(ValueError, match="not supported yet"):
-            values.parse_methods(("mschapv2", later))
+    assert values.parse_methods(("EAP-MSCHAPv2",)) == (AuthMethod.EAP_MSCHAPV2,)
+    for old in ("mschap", "mschapv1"):
+        with pytest.raises(ValueError, match="broken and not supported; there are pap, chap, mschapv2"):
+            values.parse_methods(("mschapv2", old))
     with pytest.raises(ValueError, match="no method to log in"):
         values.parse_methods(("kerberos",))
     with pytest.raises(ValueError, match="names no method"):

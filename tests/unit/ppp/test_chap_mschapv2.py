@@ -12,13 +12,8 @@ from sstpsocks.ppp import mschapv2
 from sstpsocks.ppp.auth import AuthMethod, AuthRefused, AuthSucceeded, Credentials
 from sstpsocks.ppp.auth_packet import AuthPacket, ChapCode, ChapValue
 from sstpsocks.ppp.chap_machine import RESPONSE_TIMER, ChapClientState
-from sstpsocks.ppp.chap_mschapv2 import (
-    FailureMessage,
-    MsChapV2Client,
-    MsChapV2Server,
-    ResponseValue,
-    SuccessMessage,
-)
+from sstpsocks.ppp.chap_mschapv2 import MsChapV2Client, MsChapV2Server
+from sstpsocks.ppp.mschapv2_messages import FailureMessage, ResponseValue, SuccessMessage
 from tests.helpers.auth import ALICE, PASSWORDS, WRONG, Pair, make_pair
 
 VECTORS = json.loads((Path(__file__).parents[2] / "data" / "mschapv2.json").read_text(encoding="utf-8"))
