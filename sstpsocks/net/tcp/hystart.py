@@ -57,6 +57,8 @@ class HyStart:
 
     def growth(self, count: int, flight: int, rtt: float | None) -> int:
         """``count`` octets of the ``flight`` that was out are acknowledged: return by how much the window grows."""
+        # What this ACK says about the round trip counts from the next one on: "cwnd" grows first, then it is judged.
+        growth = count // CSS_GROWTH_DIVISOR if self.in_css else count
         self._round_left -= count
         if self._round_left <= 0:
             self._begin_round(flight - count)
@@ -65,7 +67,7 @@ class HyStart:
             self._rtt_sample_count += 1
             if self._rtt_sample_count >= N_RTT_SAMPLE:
                 self._judge()
-        return count // CSS_GROWTH_DIVISOR if self.in_css else count
+        return growth
 
     def _begin_round(self, in_flight: int) -> None:
         self._round_left = in_flight

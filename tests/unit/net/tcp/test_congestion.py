@@ -172,6 +172,17 @@ def test_a_growing_round_trip_time_slows_the_growth_down_and_ends_it() -> None:
     assert "finished" in repr(hystart)
 
 
+def test_the_window_grows_before_the_round_trip_time_is_judged() -> None:
+    """RFC 9406 section 4.2: the ACK that ends slow start counts in full, the next one a quarter."""
+    hystart = HyStart()
+    one_round(hystart, 16, 0.100)
+    grown = 0
+    while "CSS" not in repr(hystart):
+        grown = hystart.growth(MSS, 32 * MSS, 0.130)
+    assert grown == MSS
+    assert hystart.growth(MSS, 32 * MSS, 0.130) == MSS // 4
+
+
 def test_a_round_trip_time_that_falls_back_was_jitter() -> None:
     hystart = HyStart()
     one_round(hystart, 16, 0.100)
