@@ -13,6 +13,7 @@ from .icmp import IcmpErrorKind, IcmpType
 from .icmp6 import Icmp6Type
 from .ip import PROTOCOL_ICMP
 from .ip6 import PROTOCOL_ICMP6
+from .memory import ENDPOINT_COST
 
 _MAX_ECHOES = 4096
 """Echo requests of ours that wait at once, a sixteenth of the identifiers."""
@@ -53,6 +54,8 @@ class IcmpEcho:
         """When the request was handed down."""
         self.finished = False
         self.notify: Callable[[], None] | None = None
+        host.memory.flows += 1
+        host.memory.charge(ENDPOINT_COST + len(payload))
         host.set_deadline(self, now + host.config.echo_timeout)
         host.mark_output(self)
 
@@ -65,6 +68,8 @@ class IcmpEcho:
         if not self.finished:
             self.finished = True
             self._pending = False
+            self._host.memory.flows -= 1
+            self._host.memory.charge(-ENDPOINT_COST - len(self._payload))
             self._host.set_deadline(self, None)
             self._host.forget(self)
 
@@ -143,12 +148,14 @@ class EchoRequests:
         """Send an echo request with a random identifier.
 
         Raises DeniedByRule for an address of no host, NetworkUnreachable without an address of ours to send from,
-        TooManyConnections when too many requests wait.
+        TooManyConnections when too many requests wait or memory is short.
         """
         require_reachable(address, self._host.local_addresses)
         source = require_source(address, self._host.source_for(address))
         if len(self._waiting) >= _MAX_ECHOES:
             raise TooManyConnections(f"{_MAX_ECHOES} echo requests wait for replies")
+        if self._host.memory.short:
+            raise TooManyConnections("the tunnel's connections hold all the memory they may")
         identifier = random_below(self._host.entropy, 65536)
         while (address.packed, identifier) in self._waiting:
             identifier = (identifier + 1) & 0xFFFF

@@ -9,6 +9,7 @@ from ..base.entropy import Entropy
 from .address import IPAddress
 from .config import StackConfig
 from .counters import NetCounters
+from .memory import Memory
 
 
 class Notifying(Protocol):
@@ -50,6 +51,11 @@ class FlowHost(Protocol):
     @property
     def config(self) -> StackConfig:
         """The stack's limits."""
+        ...
+
+    @property
+    def memory(self) -> Memory:
+        """The bound on what all flows hold."""
         ...
 
     @property

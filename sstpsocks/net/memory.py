@@ -1,10 +1,11 @@
 """One bound on the memory of all flows of a stack.
 
 Theory of operation. Every flow is charged for what it holds: data its program has not read, data behind a hole, data
-the peer has not acknowledged, and itself. From half of the bound on nothing grows any more (pressure). From three
-quarters on memory is short: data behind holes is given up first, new flows are refused, and each flow may hold no more
-than its equal share of the last quarter, half of it in each direction. So the bound holds whatever peers and programs
-do, and a flow whose program reads goes on: its share is always its own.
+the peer has not acknowledged or that waits to be sent, and itself; UDP endpoints and echo requests are flows too. From
+half of the bound on nothing grows any more (pressure). From three quarters on memory is short: data behind holes is
+given up first, new flows are refused, and each flow may hold no more than its equal share of the last quarter, half of
+it in each direction. So the bound holds whatever peers and programs do, and a flow whose program reads goes on: its
+share is always its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from collections.abc import Callable
 
 FLOW_COST = 4096
 """Octets that a flow is charged for itself."""
+ENDPOINT_COST = 2048
+"""The same of a UDP endpoint, and of an echo request."""
+DATAGRAM_COST = 256
+"""Octets that a datagram which waits in an endpoint is charged for itself."""
 PIECE_COST = 128
 """Octets that a piece of data behind a hole is charged for itself, about what Python's objects take."""
 

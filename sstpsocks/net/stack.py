@@ -288,6 +288,8 @@ class Stack:
         if (address is None) != (port is None):
             raise LocalProtocolError("a UDP peer is an address and a port", layer="udp")
         remote = None if address is None or port is None else (address, port)
+        if self.memory.short:
+            raise TooManyConnections("the tunnel's connections hold all the memory they may")
         return self._udp.open(
             remote,
             local_port,

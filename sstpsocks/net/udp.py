@@ -12,6 +12,7 @@ from .address import LIMITED_BROADCAST, IPAddress, is_ipv6_group, require_reacha
 from .flow import FlowHost
 from .icmp import IcmpErrorKind
 from .ip import PROTOCOL_UDP
+from .memory import DATAGRAM_COST, ENDPOINT_COST
 
 HEADER_SIZE = 8
 MAX_PAYLOAD = 65535 - 20 - HEADER_SIZE
@@ -73,7 +74,7 @@ class UdpEndpoint:
     """A UDP port of ours, connected to one peer or open to all."""
 
     __slots__ = (
-        "__weakref__", "_host", "_incoming", "_incoming_bytes", "_outgoing", "_outgoing_bytes", "_sent_any",
+        "__weakref__", "_charged", "_host", "_incoming", "_incoming_bytes", "_outgoing", "_outgoing_bytes", "_sent_any",
         "allow_broadcast", "allow_multicast", "any_address", "closed", "dropped", "error", "local", "notify", "remote",
     )  # fmt: skip
 
@@ -109,6 +110,9 @@ class UdpEndpoint:
         self._outgoing: deque[tuple[bytes, Endpoint]] = deque()
         self._outgoing_bytes = 0
         self._sent_any = False
+        self._charged = 0
+        """What it is charged for in the stack's memory."""
+        self._charge()
 
     def __repr__(self) -> str:
         remote = "any" if self.remote is None else f"{self.remote[0]}:{self.remote[1]}"
@@ -150,6 +154,7 @@ class UdpEndpoint:
             return None
         received = self._incoming.popleft()
         self._incoming_bytes -= len(received[0])
+        self._charge()
         return received
 
     def close(self) -> None:
@@ -159,6 +164,7 @@ class UdpEndpoint:
             self._incoming.clear()
             self._incoming_bytes = 0
             self._host.forget(self)
+            self._charge()
 
     # For the stack
 
@@ -189,19 +195,27 @@ class UdpEndpoint:
             left -= sum(map(len, built))
             packets += built
         self._sent_any = self._sent_any or bool(packets)
+        self._charge()
         return packets
 
     def receive_datagram(self, payload: bytes, source: Endpoint) -> None:
-        """Queue what has arrived, or drop it when the queue is full."""
+        """Queue what has arrived, or drop it when the queue is full or memory is short."""
         config = self._host.config
-        self._incoming_bytes += len(payload)
-        if len(self._incoming) >= config.udp_receive_datagrams or self._incoming_bytes > config.udp_receive_bytes:
-            self._incoming_bytes -= len(payload)
+        waiting = len(self._incoming)
+        size = self._incoming_bytes + len(payload)
+        memory = self._host.memory
+        if (
+            waiting >= config.udp_receive_datagrams
+            or size > config.udp_receive_bytes
+            or (memory.short and size + (waiting + 1) * DATAGRAM_COST > memory.share)
+        ):
             self.dropped += 1
             self._host.counters.udp_in_errors += 1
             return
         self._host.counters.udp_in_datagrams += 1
         self._incoming.append((payload, source))
+        self._incoming_bytes = size
+        self._charge()
         self._host.mark_dirty(self)
 
     def on_icmp_error(self, kind: IcmpErrorKind) -> bool:
@@ -226,10 +240,23 @@ class UdpEndpoint:
         self._outgoing.clear()
         self._outgoing_bytes = 0
         self.close()
+        self._charge()
         self._host.mark_dirty(self)
 
     def handle_timer(self, now: float) -> None:
         """Nothing: UDP has no timers."""
+
+    def _charge(self) -> None:
+        """Tell the stack's memory what the endpoint holds: nothing when it is closed and all is sent."""
+        waiting = len(self._incoming) + len(self._outgoing)
+        held = self._incoming_bytes + self._outgoing_bytes + waiting * DATAGRAM_COST
+        if not self.closed:
+            held += ENDPOINT_COST
+        if held != self._charged:
+            memory = self._host.memory
+            memory.flows += (held > 0) - (self._charged > 0)
+            charged, self._charged = self._charged, held
+            memory.charge(held - charged)
 
     def _source_for(self, address: IPAddress) -> IPAddress | None:
         if self.local[0].version == address.version:
@@ -241,11 +268,15 @@ class UdpEndpoint:
             raise LocalProtocolError("send on a closed UDP endpoint", layer="udp")
         if len(payload) > MAX_PAYLOAD:
             raise LocalProtocolError(f"UDP payload of {len(payload)} octets, at most {MAX_PAYLOAD} fit", layer="udp")
-        charge = len(payload) + HEADER_SIZE
-        if self._outgoing_bytes + charge > self._host.config.udp_send_bytes:
+        size = self._outgoing_bytes + len(payload) + HEADER_SIZE
+        memory = self._host.memory
+        if size > self._host.config.udp_send_bytes or (
+            memory.short and size + (len(self._outgoing) + 1) * DATAGRAM_COST > memory.share
+        ):
             self._host.counters.ip_out_discards += 1
             return False
         self._outgoing.append((payload, remote))
-        self._outgoing_bytes += charge
+        self._outgoing_bytes = size
+        self._charge()
         self._host.mark_output(self)
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import tracemalloc
 from ipaddress import IPv4Address
 
@@ -16,6 +17,7 @@ from sstpsocks.net.ip import build_packet
 from sstpsocks.net.memory import Memory
 from sstpsocks.net.stack import Stack
 from sstpsocks.net.tcp.connection import TcpConnection
+from sstpsocks.net.udp import UdpDatagram
 from tests.helpers.tcp_peer import established
 
 LEFT = IPv4Address("10.9.0.1")
@@ -211,21 +213,22 @@ def test_new_flows_are_refused_while_memory_is_short() -> None:
 
 
 def test_an_established_idle_flow_costs_four_kibibytes_at_most() -> None:
-    config = StackConfig(max_connections=20_000)
+    """Two thousand ends, or ten, with everything that two of us negotiate: SACK, timestamps, window scaling, ECN."""
+    config = StackConfig(ecn="active")
     pair = Pair(config, config)
     gc.collect()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        count = 1000
+        count = 5000 if os.environ.get("SSTPSOCKS_TEST_LONG") else 1000
         flows = [pair.left.connect_tcp(RIGHT, 80, pair.now) for _ in range(count)]
         for _ in range(20):
             pair.turn()
         ends = flows + [far for far in (pair.listener.accept() for _ in range(count)) if far is not None]
         assert len(ends) == 2 * count
         for end in ends:
-            end.send(bytes(3000), pair.now)
-        for _ in range(60):
+            end.send(bytes(1500), pair.now)
+        for _ in range(120):
             pair.turn()
         for end in ends:
             end.consume(end.readable, pair.now)
@@ -238,6 +241,8 @@ def test_an_established_idle_flow_costs_four_kibibytes_at_most() -> None:
     finally:
         tracemalloc.stop()
     assert all(end.established and not end.unsent_and_unacknowledged for end in ends)
+    assert all(end.timestamps and end.ecn and end.scoreboard is not None for end in ends)
+    assert not pair.left.memory.pressure
     assert (after - before) / len(ends) <= 4096
 
 
@@ -279,3 +284,98 @@ def test_tiny_segments_behind_holes_are_charged_for_what_they_cost() -> None:
         tracemalloc.stop()
     assert len(peer.connection.reassembly) == peer.host.config.maximum_held_segments
     assert cost < 2 * (memory.charged - charged)
+
+
+def udp_packet(source: IPv4Address, port: int, own: int, payload: bytes) -> bytes:
+    datagram = UdpDatagram(port, own, payload).to_bytes(source.packed, LEFT.packed)
+    return build_packet(source.packed, LEFT.packed, 17, datagram)
+
+
+def test_an_endpoint_is_charged_for_what_waits_in_it_and_for_nothing_when_it_is_closed() -> None:
+    pair = Pair()
+    memory = pair.left.memory
+    endpoint = pair.left.open_udp(RIGHT, 53)
+    idle = memory.charged
+    assert (idle > 0, memory.flows) == (True, 1)
+    pair.left.receive_packet(udp_packet(RIGHT, 53, endpoint.local[1], bytes(1000)), pair.now)
+    received = memory.charged
+    assert received > idle + 1000
+    assert endpoint.send(bytes(500))
+    assert memory.charged > received + 500
+    assert endpoint.receive() == bytes(1000)
+    endpoint.close()
+    assert memory.charged > 500
+    pair.left.packets_to_send(pair.now, BATCH)
+    assert (memory.charged, memory.flows) == (0, 0)
+
+
+def test_an_echo_request_is_charged_until_it_is_over() -> None:
+    pair = Pair()
+    memory = pair.left.memory
+    first = pair.left.send_echo(RIGHT, bytes(1000), pair.now)
+    pair.left.send_echo(RIGHT, bytes(1000), pair.now)
+    assert memory.charged > 2000
+    for _ in range(3):
+        pair.turn()
+    assert first.replied
+    assert (memory.charged, memory.flows) == (0, 0)
+    gone = pair.left.send_echo(RIGHT, b"", pair.now)
+    gone.fail(TooManyConnections("the end"))
+    gone.close()
+    assert (memory.charged, memory.flows) == (0, 0)
+
+
+def test_floods_of_datagrams_stay_within_the_bound_and_honest_flows_go_on() -> None:
+    """Into endpoints whose programs do not read, from many sources, with echo requests and fragments as well."""
+    pair = Pair(left=SMALL)
+    memory = pair.left.memory
+    ((near, far),) = pair.connect(1)
+    reading = pair.left.open_udp(RIGHT, 53)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        stuck = [pair.left.open_udp() for _ in range(100)]
+        for number in range(12_000):
+            source = IPv4Address(0x0B000000 + number)
+            payload = bytes(number % 1300)
+            endpoint = stuck[number % len(stuck)]
+            pair.left.receive_packet(udp_packet(source, 9, endpoint.local[1], payload), pair.now)
+            fragment = build_packet(source.packed, LEFT.packed, 17, bytes(1000), identification=number)
+            pair.left.receive_packet(fragment_packet(fragment, 600)[0], pair.now)
+            assert memory.charged <= memory.maximum
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert memory.short
+    assert sum(endpoint.dropped for endpoint in stuck) > 1000
+    assert held < 1.3 * SMALL.memory_maximum
+    with pytest.raises(TooManyConnections):
+        pair.left.open_udp()
+    with pytest.raises(TooManyConnections):
+        pair.left.send_echo(RIGHT, b"", pair.now)
+    far.send(b"honest", pair.now)
+    for _ in range(5):
+        pair.turn()
+    assert b"".join(near.pieces()) == b"honest"
+    assert reading.send(b"question")
+    pair.left.receive_packet(udp_packet(RIGHT, 53, reading.local[1], bytes(500)), pair.now)
+    assert reading.receive() == bytes(500)
+    for endpoint in stuck:
+        endpoint.close()
+    assert not memory.pressure
+    pair.left.open_udp()
+
+
+def test_programs_that_send_datagrams_without_end_stay_within_the_bound() -> None:
+    pair = Pair(left=SMALL)
+    memory = pair.left.memory
+    endpoints = [pair.left.open_udp(RIGHT, 53) for _ in range(100)]
+    for _ in range(300):
+        for endpoint in endpoints:
+            endpoint.send(bytes(1000))
+    assert memory.short
+    assert memory.charged <= memory.maximum
+    while pair.left.has_output():
+        pair.left.packets_to_send(pair.now, BATCH)
+    assert not memory.pressure
+    assert all(endpoint.send(bytes(1000)) for endpoint in endpoints)
