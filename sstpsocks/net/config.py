@@ -11,8 +11,9 @@ from .tcp.config import TcpConfig
 class StackConfig(TcpConfig):
     """Limits and times of one :class:`~sstpsocks.net.stack.Stack`, those of TCP among them: seconds and octets."""
 
-    max_connections: int = 4096
-    """TCP connections at once, also those in TIME-WAIT; connect_tcp raises TooManyConnections beyond."""
+    max_connections: int = 65_536
+    """TCP connections at once, also those in TIME-WAIT, which make room for new ones; connect_tcp raises
+    TooManyConnections beyond. By default memory_maximum ends it first, at about 49,000."""
 
     memory_maximum: int = 256 * 1024 * 1024
     """Octets that all flows may hold together, fragments and answers included (net/memory.py): data that programs have

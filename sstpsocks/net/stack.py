@@ -63,6 +63,8 @@ MIN_MTU = 68
 """RFC 791: "Every internet module must be able to forward a datagram of 68 octets without further fragmentation"."""
 _MAX_REPLY_BYTES = 256 * 1024
 """Octets of answers that wait to be sent."""
+_LOOK_FOR_WAITING = 0.1
+"""Seconds between looks for connections in TIME-WAIT to end."""
 _TCP_HEADER_SIZE = 20
 _BROADCAST = LIMITED_BROADCAST.packed
 
@@ -74,8 +76,9 @@ class Stack:
     """
 
     __slots__ = (
-        "_dirty", "_echoes", "_icmp", "_identification", "_ip6", "_listeners", "_next_ephemeral", "_own",
-        "_path_mtus", "_reassembler", "_replies", "_reply_bytes", "_scheduler", "_timers", "_udp", "address",
+        "_dirty", "_echoes", "_icmp", "_identification", "_ip6", "_listeners", "_look_for_waiting_at",
+        "_next_ephemeral", "_own", "_path_mtus", "_reassembler", "_replies", "_reply_bytes", "_scheduler", "_timers",
+        "_udp", "address",
         "config", "connections", "counters", "entropy", "ipv6_mtu", "isn_secret", "local_addresses", "memory", "mss",
         "mtu", "on_router_advertisement", "outer",
     )  # fmt: skip
@@ -100,6 +103,7 @@ class Stack:
         self.config = config if config is not None else StackConfig()
         self.counters = NetCounters()
         self._next_ephemeral = 0
+        self._look_for_waiting_at = 0.0
         self.memory = Memory(self.config.memory_maximum - self.config.reassembly_bytes - _MAX_REPLY_BYTES)
         """What the flows hold. Fragments and answers have bounds of their own, which are taken off."""
         self.isn_secret = entropy.random_bytes(16)
@@ -237,6 +241,8 @@ class Stack:
         local = require_source(address, self.source_for(address))
         if not 0 < port < 65536:
             raise LocalProtocolError(f"{port} is no TCP port", layer="tcp")
+        if self._full:
+            self._end_waiting(now)
         if len(self.connections) >= self.config.max_connections:
             raise TooManyConnections(f"{len(self.connections)} connections in the tunnel already")
         if self.memory.short:
@@ -503,7 +509,9 @@ class Stack:
                 return
             connection.forget(now)
         if listener is not None:
-            if len(self.connections) >= self.config.max_connections or self.memory.short:
+            if self._full:
+                self._end_waiting(now)
+            if self._full:
                 # A SYN is sent again, and there may be room by then.
                 counters.ip_in_discards += 1
                 return
@@ -514,6 +522,30 @@ class Stack:
         reset = build_reset(data, start, end, source, destination)
         if reset is not None and self.send_reply([reset]):
             counters.tcp_out_rsts += 1
+
+    @property
+    def _full(self) -> bool:
+        """Whether there is no room for another connection."""
+        return len(self.connections) >= self.config.max_connections or self.memory.short
+
+    def _end_waiting(self, now: float) -> None:
+        """End the older half of the connections in TIME-WAIT, to make room: more than a thousand connections a second
+        would fill any bound with them. Kernels do the same beyond a bound. What it costs is protection from old
+        duplicates, which our random ports and the peer's sequence numbers give as well. All connections are looked
+        through for it, so it is not done for each that is refused.
+        """
+        if now < self._look_for_waiting_at:
+            return
+        self._look_for_waiting_at = now + _LOOK_FOR_WAITING
+        waiting = [
+            (connection.wait_deadline or now, connection)
+            for connection in self.connections.values()
+            if connection.state is TcpState.TIME_WAIT
+        ]
+        waiting.sort(key=lambda entry: entry[0])
+        for _, connection in waiting[: (len(waiting) + 1) // 2]:
+            connection.wait_deadline = now
+            connection.handle_timer(now)
 
     def _listener(self, port: int) -> TcpListener | None:
         """Return who listens on the port; a listener that was closed is dropped here."""

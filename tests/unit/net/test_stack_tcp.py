@@ -112,6 +112,42 @@ def test_the_number_of_connections_is_bounded() -> None:
     stack.connect_tcp(PEER, 80, 0.0)
 
 
+def test_connections_in_time_wait_make_room_for_new_ones() -> None:
+    config = StackConfig(max_connections=8)
+    near, far = make_stack(config=config), make_stack(PEER, config=StackConfig())
+    listener = far.listen_tcp(80)
+    now = 0.0
+
+    def exchange() -> None:
+        for _ in range(6):
+            for here, there in ((near, far), (far, near)):
+                for packet in here.packets_to_send(now, BUDGET):
+                    there.receive_packet(packet, now)
+
+    for _ in range(40):
+        now += 0.05
+        connection = near.connect_tcp(PEER, 80, now)
+        exchange()
+        connection.detach(now)
+        exchange()
+        peer = listener.accept()
+        assert peer is not None
+        peer.detach(now)
+        exchange()
+        assert connection.state in (TcpState.TIME_WAIT, TcpState.CLOSED)
+    assert len(near.connections) <= 8
+    # Established ones are not ended for anybody.
+    for _ in range(20):
+        now += 0.2
+        if len(near.connections) == 8 and all(c.state is TcpState.ESTABLISHED for c in near.connections.values()):
+            break
+        near.connect_tcp(PEER, 80, now)
+        exchange()
+    with pytest.raises(TooManyConnections):
+        near.connect_tcp(PEER, 80, now + 1)
+    assert all(connection.established for connection in near.connections.values())
+
+
 def test_a_port_can_be_listened_on_once_until_the_listener_closes() -> None:
     stack = make_stack()
     listener = stack.listen_tcp(80)
@@ -227,7 +263,7 @@ def test_a_request_passes_two_uploads() -> None:
 
 
 def test_ten_thousand_idle_connections_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    stack = make_stack(config=StackConfig(max_connections=20_000))
+    stack = make_stack()
     for number in range(10_000):
         stack.connect_tcp(IPv4Address("10.20.0.1") + number, 80, 0.0)
     assert len(stack.packets_to_send(0.0, BUDGET)) == 10_000
