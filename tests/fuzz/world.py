@@ -41,7 +41,9 @@ REST = 4000.0
 """Virtual seconds in which everything that is closed must end: longer than any timer and all its repetitions."""
 WAITING_FOR_PEER = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT, TcpState.FIN_WAIT_2})
 """States without a deadline of their own when nothing is under way: the next word is the peer's or the program's."""
-CONFIG = StackConfig(max_connections=200, receive_buffer_maximum=256 * 1024, send_buffer_maximum=256 * 1024)
+CONFIG = StackConfig(
+    max_connections=200, receive_buffer_maximum=256 * 1024, send_buffer_maximum=256 * 1024, ecn="active"
+)
 
 
 class Side:
