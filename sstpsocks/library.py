@@ -19,6 +19,7 @@ from .tunnel.network import IPAddress, TunnelDatagrams, TunnelStream
 from .tunnel.reach import Dial, connect_transport
 from .tunnel.session import Session, StateObserver, TunnelInfo, TunnelState, ignore_states
 from .tunnel.settings import (
+    DEFAULT_METHODS,
     DEFAULT_MTU,
     DEFAULT_PORT,
     MAX_MTU,
@@ -28,9 +29,11 @@ from .tunnel.settings import (
     CredentialRequest,
     Credentials,
     CredentialSource,
+    PasswordObserver,
     Timeouts,
     TrustSettings,
     TunnelSettings,
+    ignore_password,
 )
 from .tunnel.steps import StepObserver, ignore_steps
 
@@ -110,7 +113,8 @@ async def open_tunnel(
     port: int = DEFAULT_PORT,
     username: str = "",
     password: str | CredentialSource,
-    methods: Sequence[str] = ("mschapv2",),
+    password_changed: PasswordObserver = ignore_password,
+    methods: Sequence[str] = tuple(method.value for method in DEFAULT_METHODS),
     ca_file: str | None = None,
     pin_sha256: Sequence[str] = (),
     server_name: str | None = None,
@@ -128,14 +132,16 @@ async def open_tunnel(
     """Connect to the SSTP server ``host`` and offer the network behind it until the block is left.
 
     ``password`` is the password, or an async function that returns Credentials at each log-in (one-time codes).
-    ``methods`` names what may be used to log in, most wanted first: "mschapv2", "chap", "pap"; the last two give the
-    server more than it should have. ``ca_file`` (PEM) replaces the system's roots; ``pin_sha256`` accepts just the
-    certificates (or public keys) with these SHA-256 digests in hexadecimal; ``server_name`` is the name to verify
-    when it differs from ``host``. ``connect_to`` connects to another address than the name's. ``mtu``: octets of the
-    largest IP packet sent, 576 to 4087. ``timeouts``: seconds for each step. ``reconnect``: "never" ends the tunnel
-    when it is lost. ``search_domains``: where names without a dot are looked for, before what the network tells by
-    DHCP. ``strict_routes``: reach only what the network pushed routes to, once it has. ``dhcp``: whether to ask it at
-    all; "anonymous" gives no host name. ``ipv6``: whether to have IPv6 too, where the server offers it; "always" asks
+    A server that wants another one (its request has the reason EXPIRED) is given ``new_password`` of the Credentials,
+    and ``password_changed`` is told when it has taken that. ``methods`` names what may be used to log in, most wanted
+    first; "pap" and "chap", which are not among the default, give the server more than it should have. ``ca_file``
+    (PEM) replaces the system's roots; ``pin_sha256`` accepts just the certificates (or public keys) with these
+    SHA-256 digests in hexadecimal; ``server_name`` is the name to verify when it differs from ``host``.
+    ``connect_to`` connects to another address than the name's. ``mtu``: octets of the largest IP packet sent, 576 to
+    4087. ``timeouts``: seconds for each step. ``reconnect``: "never" ends the tunnel when it is lost.
+    ``search_domains``: where names without a dot are looked for, before what the network tells by DHCP.
+    ``strict_routes``: reach only what the network pushed routes to, once it has. ``dhcp``: whether to ask it at all;
+    "anonymous" gives no host name. ``ipv6``: whether to have IPv6 too, where the server offers it; "always" asks
     SoftEther too, which stops everything for four seconds when it is asked.
 
     Raises ConfigError for unusable arguments and TunnelError (with ``exit_code`` and ``hint``) when the first
@@ -168,6 +174,7 @@ async def open_tunnel(
             ),
             username=username,
             credentials=_fixed(password) if isinstance(password, str) else password,
+            password_changed=password_changed,
             methods=tuple(_method(name) for name in methods),
             mtu=mtu,
             timeouts=timeouts if timeouts is not None else Timeouts(),

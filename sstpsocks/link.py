@@ -99,6 +99,11 @@ class CredentialsWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class PasswordChanged:
+    """The server has taken the new password of the credentials: the old one is of no use any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class LinkUp:
     """IP packets pass from now on."""
 
@@ -142,7 +147,7 @@ class LinkDown:
     """None when close() was the reason."""
 
 
-LinkEvent = PhaseEntered | CredentialsWanted | LinkUp | Ipv6Up | Ipv6Down | LinkFailing | LinkDown
+LinkEvent = PhaseEntered | CredentialsWanted | PasswordChanged | LinkUp | Ipv6Up | Ipv6Down | LinkFailing | LinkDown
 
 
 class Link:
@@ -430,6 +435,8 @@ class Link:
 
     def _authenticated(self, event: ppp_events.AuthenticationSucceeded, now: float) -> None:
         self._username = event.username
+        if event.password_changed:
+            self._events.append(PasswordChanged())
         method = event.method.value if isinstance(event.method, AuthMethod) else "no authentication"
         self._enter(LinkPhase.ADDRESSES if self._is_client else self.phase, f"{method} succeeded")
         self.sstp.authenticated(event.hlak, now)

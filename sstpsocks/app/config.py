@@ -11,7 +11,7 @@ from typing import Literal
 
 from ..errors import ConfigError
 from ..ppp.auth import AuthMethod
-from ..tunnel.settings import DEFAULT_MTU, DEFAULT_PORT, Timeouts, TrustSettings, TunnelSettings
+from ..tunnel.settings import DEFAULT_METHODS, DEFAULT_MTU, DEFAULT_PORT, Timeouts, TrustSettings, TunnelSettings
 from . import values
 from .configfile import FILE_NAME, ConfigFile, config_folder, load
 from .credentials import (
@@ -22,6 +22,7 @@ from .credentials import (
     PromptPassword,
     first_line_of,
 )
+from .keyring_password import KeyringPassword
 from .layers import (
     Layers,
     Setting,
@@ -31,6 +32,7 @@ from .layers import (
     misspelt_variables,
     parse_setting,
 )
+from .new_password import NewPasswordFile, NewPasswordPrompt
 from .options import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
 
 MAX_SOCKS_FIELD = 255  # RFC 1929 section 2: lengths are one octet, 1 to 255
@@ -140,6 +142,7 @@ def _tunnel(layers: Layers, has_terminal: bool) -> tuple[TunnelSettings, Passwor
         ),
         username=username,
         credentials=password,
+        password_changed=password.changed,
         methods=_methods(layers),
         mtu=layers.integer("mtu", DEFAULT_MTU),
         timeouts=Timeouts(
@@ -237,7 +240,23 @@ def _username(layers: Layers) -> str:
 
 
 def _password(layers: Layers, has_terminal: bool) -> PasswordSource:
-    setting = layers.first_of("password", "password_file", "password_command")
+    source = _password_source(layers, has_terminal)
+    source.one_time = layers.switch("one_time_password")
+    replacement = layers.find("new_password_file")
+    if replacement is not None:
+        path, origin = str(replacement.value), replacement.origin
+        first_line_of(path, origin)
+        source.new_password = NewPasswordFile(lambda: first_line_of(path, origin))
+    elif has_terminal:
+        source.new_password = NewPasswordPrompt()
+    return source
+
+
+def _password_source(layers: Layers, has_terminal: bool) -> PasswordSource:
+    others = ("password", "password_file", "password_command")
+    setting = layers.first_of(*others, "keyring")
+    if setting is not None and setting.value is False:  # --no-keyring
+        setting = layers.first_of(*others)
     if setting is None:
         if not has_terminal:
             raise ConfigError("there is no password, and no terminal to ask for one", hint=NO_PASSWORD_HINT)
@@ -246,6 +265,8 @@ def _password(layers: Layers, has_terminal: bool) -> PasswordSource:
     if not text:
         raise setting.error("it is empty")
     match setting.option.key:
+        case "keyring":
+            return KeyringPassword()
         case "password_file":
             first_line_of(text, setting.origin)  # a missing file is an error of the configuration, told at once
             return FilePassword(text)
@@ -283,7 +304,7 @@ def _pins(layers: Layers) -> tuple[bytes, ...]:
 def _methods(layers: Layers) -> tuple[AuthMethod, ...]:
     setting = layers.find("auth")
     if setting is None or not isinstance(setting.value, tuple):
-        return (AuthMethod.MSCHAPV2,)
+        return DEFAULT_METHODS
     try:
         return values.parse_methods(setting.value)
     except ValueError as error:

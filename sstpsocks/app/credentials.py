@@ -2,18 +2,17 @@
 
 A source is asked at each log-in. When a server refuses a password and allows another try (R=1), only a source that
 can give something new is asked again; the same password is never sent twice, since every refusal counts towards
-locking the account.
+locking the account. When the password has expired, a new one comes from elsewhere (new_password.py) and the source is
+told, so that it gives that from then on. A one-time code is given out once and never again.
 """
 
 from __future__ import annotations
 
-import getpass
 import shlex
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
@@ -22,14 +21,22 @@ from ..errors import AuthenticationFailed, ConfigError
 from ..ppp.auth import Credentials
 from ..tunnel.settings import CredentialReason, CredentialRequest
 from .configfile import world_permissions
+from .new_password import NewPassword, NoNewPassword
+from .terminal import ask_secretly
 from .text import message_and_hint, one_line
 
 COMMAND_TIMEOUT = 60.0  # seconds; long enough to touch a hardware key, as long as the authentication itself may take
+NEXT_CODE_INTERVAL = 2.0  # seconds between looks for the next one-time code
+NEXT_CODE_TIMEOUT = 70.0  # seconds; RFC 6238 section 5.2: a time step of 30 seconds is usual, and some take 60
 MAX_PASSWORD_FILE = 64 * 1024  # octets read of a password file; a first line beyond that is no password
 
 
 def _nothing() -> None:
     """Interrupt nothing."""
+
+
+def _tell_nobody(_text: str) -> None:
+    """Have nobody to tell."""
 
 
 def first_line(content: bytes, origin: str) -> str:
@@ -67,6 +74,17 @@ class PasswordSource(ABC):
     def __init__(self) -> None:
         self._given: set[str] = set()
         """The passwords given out for the log-in at hand; when a retry is asked for they have all been refused."""
+        self._last = ""
+        """The latest of them."""
+        self._codes: set[str] = set()
+        """The one-time codes given out."""
+        self._changed_to: str | None = None
+        self.one_time = False
+        """Whether it gives one-time codes: each log-in takes another one."""
+        self.new_password: NewPassword = NoNewPassword()
+        """Who is asked when the password has expired."""
+        self.tell: Callable[[str], None] = _tell_nobody
+        """Called with what the user should know about a password that was changed."""
 
     async def __call__(self, request: CredentialRequest) -> Credentials:
         """Return the credentials for one log-in.
@@ -74,17 +92,47 @@ class PasswordSource(ABC):
         Raises ConfigError when there is no password to be had, AuthenticationFailed when the server refused the
         last one and there is no other.
         """
+        if request.reason is CredentialReason.EXPIRED:
+            return Credentials(request.username, self._last, await self.new_password.asked(request))
         if request.reason is CredentialReason.RETRY:
             if not self.can_change:
                 raise _refused(request)
-            password = await self._obtain(request)
+            password = await self._obtain_fresh(request)
             if password in self._given:
                 raise _refused(request)
         else:
             self._given.clear()
-            password = await self._obtain(request)
+            password = self._changed_to if self._changed_to is not None else await self._obtain_fresh(request)
         self._given.add(password)
-        return Credentials(request.username, password)
+        self._last = password
+        return Credentials(request.username, password, await self.new_password.at_hand())
+
+    async def _obtain_fresh(self, request: CredentialRequest) -> str:
+        if not self.one_time:
+            return await self._obtain(request)
+        with trio.move_on_after(NEXT_CODE_TIMEOUT):
+            while (code := await self._obtain(request)) in self._codes:
+                if not self.can_change:
+                    break
+                await trio.sleep(NEXT_CODE_INTERVAL)
+            else:
+                self._codes.add(code)
+                return code
+        raise AuthenticationFailed(
+            f'{request.server}: the one-time code of user "{request.username}" was used before, and there is no other',
+            hint="It was not sent again; connect with a new one",
+        )
+
+    async def changed(self, credentials: Credentials) -> None:
+        """Learn that the server has taken a new password, which is the one in ``credentials``."""
+        self._changed_to = credentials.password
+        remark = await self._store(credentials.password)
+        self.tell(f'the password of user "{credentials.username}" was changed' + (f"; {remark}" if remark else ""))
+
+    async def _store(self, password: str) -> str:
+        """Keep a changed password for the next run of the program; return what is to be said about that."""
+        await trio.lowlevel.checkpoint()
+        return "put the new one where the old one is configured, and take --new-password-file away"
 
     async def prepare(self, request: CredentialRequest) -> None:
         """Get now what would otherwise hold up the log-in, with the server's clock running."""
@@ -205,48 +253,18 @@ class PromptPassword(PasswordSource):
     async def _obtain(self, request: CredentialRequest) -> str:
         if request.reason is CredentialReason.RETRY or self._typed is None:
             self._typed = await self._ask(request)
-        return self._typed
+        typed = self._typed
+        if self.one_time:
+            self._typed = None
+        return typed
 
     async def _ask(self, request: CredentialRequest) -> str:
         self.before_prompt()
         prompt = f"Password of {request.username} at {request.server}: "
         if request.reason is CredentialReason.RETRY:
             prompt = message_and_hint(f"Refused: {request.message}", f"Another {prompt[0].lower()}{prompt[1:]}") + " "
-        with _echo_restored():
-            try:
-                password = await trio.to_thread.run_sync(getpass.getpass, prompt, abandon_on_cancel=True)
-            except (EOFError, OSError):
-                password = ""
-        if not password:
-            raise ConfigError("no password was typed")
-        return password
+        return await ask_secretly(prompt)
 
-
-if sys.platform == "win32":
-
-    @contextmanager
-    def _echo_restored() -> Iterator[None]:
-        """Do nothing: the console is read key by key without echo, there is nothing to restore."""
-        yield
-
-else:
-    import termios
-
-    @contextmanager
-    def _echo_restored() -> Iterator[None]:
-        """Turn the terminal's echo on again when Ctrl-C leaves a prompt: its thread is abandoned in getpass()."""
-        try:
-            terminal = open("/dev/tty", "rb", buffering=0)  # noqa: SIM115 - closed below
-        except OSError:
-            yield  # getpass() then reads standard input
-            return
-        with terminal:
-            try:
-                saved = termios.tcgetattr(terminal)
-            except termios.error:
-                yield
-                return
-            try:
-                yield
-            finally:
-                termios.tcsetattr(terminal, termios.TCSADRAIN, saved)
+    async def _store(self, password: str) -> str:
+        self._typed = password
+        return ""

@@ -147,12 +147,32 @@ OPTIONS: tuple[Option, ...] = (
         help="take the password from the first line that CMD prints, run afresh at each log-in",
     ),
     Option(
+        name="keyring",
+        kind=Kind.SWITCH,
+        group=LOGIN,
+        help="take the password from the system's keyring at each log-in (pip install sstpsocks[keyring])",
+    ),
+    Option(
+        name="one-time-password",
+        kind=Kind.SWITCH,
+        group=LOGIN,
+        help="the password is a one-time code: ask for another one at each log-in, also after a loss of the tunnel",
+    ),
+    Option(
+        name="new-password-file",
+        kind=Kind.PATH,
+        group=LOGIN,
+        metavar="FILE",
+        help="if the server says that the password has expired, change it to the first line of FILE",
+    ),
+    Option(
         name="auth",
         kind=Kind.LIST,
         group=LOGIN,
         metavar="LIST",
-        default="mschapv2",
-        help="what may be used to log in, most wanted first: mschapv2, chap, pap",
+        default="mschapv2,eap-mschapv2",
+        help="what may be used to log in, most wanted first: mschapv2, eap-mschapv2, and eap-gtc, eap-md5, chap, pap, "
+        "which show the server the password or prove nothing to us",
     ),
     Option(
         name="listen",

@@ -20,6 +20,7 @@ from .credentials import PromptPassword
 from .failures import EXIT_OK
 from .limits import allow_open_files
 from .messages import Display
+from .new_password import NewPasswordPrompt
 from .readyfile import Ready, ReadyFile
 from .signals import leave_at_once, run_until_signalled
 from .values import host_port
@@ -120,8 +121,11 @@ class _Connect:
 
     async def _prepare_password(self) -> None:
         settings, password = self._configuration.tunnel, self._configuration.password
+        password.tell = self._display.warning
         if isinstance(password, PromptPassword):
             password.before_prompt = self._display.interrupt
+        if isinstance(password.new_password, NewPasswordPrompt):
+            password.new_password.before_prompt = self._display.interrupt
         await password.prepare(CredentialRequest(CredentialReason.LOGIN, settings.username, settings.server))
 
     async def _announce(self, tunnel: Tunnel, listeners: Listeners) -> None:

@@ -29,6 +29,8 @@ class AuthenticationSucceeded:
     username: str
     message: str = ""
     """The server's text; may be empty."""
+    password_changed: bool = False
+    """The password is the new one of the credentials from now on."""
 
 
 @dataclass(frozen=True, slots=True)

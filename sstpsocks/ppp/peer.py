@@ -350,7 +350,9 @@ class PppPeer:
         if isinstance(verdict, AuthRefused):
             self._refuse(verdict, now)
         elif self.phase is Phase.AUTHENTICATE:
-            event = AuthenticationSucceeded(verdict.method, verdict.hlak, verdict.username, verdict.message)
+            event = AuthenticationSucceeded(
+                verdict.method, verdict.hlak, verdict.username, verdict.message, verdict.password_changed
+            )
             self._on_authenticated(event, now)
 
     def _on_authenticated(self, event: AuthenticationSucceeded, now: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -25,6 +26,7 @@ from ..link import (
     LinkFailing,
     LinkPhase,
     LinkUp,
+    PasswordChanged,
     PhaseEntered,
 )
 from ..net.autoconf.configuration import Ipv6Configured
@@ -53,6 +55,9 @@ if TYPE_CHECKING:
 
 # MS-SSTP 3.2.2: the negotiation timer is 60 s; it must not cut short an authentication that the user allows more time.
 NEGOTIATION_TIMER = 60.0
+
+# RFC 2759 section 6: ERROR_PASSWD_EXPIRED.
+PASSWORD_EXPIRED = 648
 
 # How long the farewells of a failed or ended connection may take.
 GRACE_PERIOD = 3.0
@@ -264,13 +269,22 @@ class ServerConnection:
         failure = AuthenticationFailed(wanted.message, code=wanted.code, hint=wanted.hint)
         with trio.CancelScope() as self._asking:
             try:
-                credentials = await self._ask(CredentialReason.RETRY, wanted.message)
+                expired = wanted.code == PASSWORD_EXPIRED
+                reason = CredentialReason.EXPIRED if expired else CredentialReason.RETRY
+                credentials = await self._ask(reason, wanted.message)
                 driver.act(lambda: driver.link.retry_authentication(credentials, driver.now()))
             except SstpsocksError as error:
                 # Without a source that can give others (ConfigError), or with some that the method cannot carry, it
                 # stays with the server's refusal.
                 told = error if isinstance(error, AuthenticationFailed) else failure
                 driver.act(lambda: driver.link.fail(told, driver.now()))
+
+    def _password_changed(self, credentials: Credentials) -> None:
+        if credentials.new_password is not None:
+            self._refused.add(replace(credentials, new_password=None))
+            self._credentials = replace(credentials, password=credentials.new_password, new_password=None)
+            # Even when the tunnel is lost in this very moment: the old password would lock the account.
+            self._nursery.start_soon(self._settings.password_changed, self._credentials)
 
     # What the link says
 
@@ -282,6 +296,8 @@ class ServerConnection:
             case CredentialsWanted() if self.driver is not None:
                 self._note_refusal()
                 self._nursery.start_soon(self._retry, self.driver, event)
+            case PasswordChanged() if self._credentials is not None:
+                self._password_changed(self._credentials)
             case LinkUp() if self.driver is not None:
                 self._up(self.driver, event)
             case Ipv6Up(identifier):

@@ -13,6 +13,9 @@ from ..ppp.auth import Credentials as Credentials
 
 DEFAULT_PORT = 443
 DEFAULT_MTU = 1400  # Windows' default; larger inner packets may not survive the network behind the server
+# What proves both ends to each other and binds SSTP to that. PAP and CHAP-MD5 give the password, or all that is needed
+# to guess it, to whoever holds a certificate that passes, so they are used only where they are named.
+DEFAULT_METHODS = (AuthMethod.MSCHAPV2, AuthMethod.EAP_MSCHAPV2)
 MIN_MTU = 576  # RFC 791: every host accepts datagrams of 576 octets
 MAX_MTU = 4087  # MS-SSTP 3.1.5.2: 4095 less 4 of SSTP header and 4 of PPP header
 
@@ -24,6 +27,8 @@ class CredentialReason(Enum):
     """A log-in: the first of a connect, or of a reconnect."""
     RETRY = "retry"
     """The server refused the last ones and allows another try (R=1, RFC 2759 section 6)."""
+    EXPIRED = "expired"
+    """The server wants another password instead of the last one (E=648): return both, with ``new_password``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,14 @@ class CredentialRequest:
 
 CredentialSource = Callable[[CredentialRequest], Awaitable[Credentials]]
 """Returns credentials, or raises ConfigError or AuthenticationFailed when there are none."""
+
+
+PasswordObserver = Callable[[Credentials], Awaitable[None]]
+"""Told when the server has taken a new password, with the credentials that are good from now on."""
+
+
+async def ignore_password(_credentials: Credentials) -> None:
+    """Keep no password."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +94,8 @@ class TunnelSettings:
     trust: TrustSettings
     username: str = ""
     credentials: CredentialSource
-    methods: tuple[AuthMethod, ...] = (AuthMethod.MSCHAPV2,)
+    password_changed: PasswordObserver = ignore_password
+    methods: tuple[AuthMethod, ...] = DEFAULT_METHODS
     """What may be used to log in, most wanted first."""
     mtu: int = DEFAULT_MTU
     """Largest IP packet we send, 576 to 4087 octets."""

@@ -10,6 +10,8 @@ from sstpsocks.app.cli.parser import parse_connect
 from sstpsocks.app.config import Configuration, load_configuration
 from sstpsocks.app.configfile import config_folder
 from sstpsocks.app.credentials import CommandPassword, FilePassword, FixedPassword, PromptPassword
+from sstpsocks.app.keyring_password import KeyringPassword
+from sstpsocks.app.new_password import NewPasswordFile, NewPasswordPrompt, NoNewPassword
 from sstpsocks.app.options import OPTIONS, Place
 from sstpsocks.errors import ConfigError
 from sstpsocks.ppp.auth import AuthMethod
@@ -47,7 +49,7 @@ def test_the_environment_alone_is_enough(tmp_path: Path) -> None:
     tunnel = configuration.tunnel
     assert (tunnel.host, tunnel.port, tunnel.username) == ("vpn.example.org", 4433, "alice")
     assert tunnel.trust.server_name == "vpn.example.org"
-    assert tunnel.methods == (AuthMethod.MSCHAPV2,)
+    assert tunnel.methods == (AuthMethod.MSCHAPV2, AuthMethod.EAP_MSCHAPV2)
     assert (tunnel.mtu, tunnel.reconnect, tunnel.timeouts) == (1400, "auto", Timeouts())
     assert (configuration.listen.host, configuration.listen.port) == ("127.0.0.1", 1080)
     assert isinstance(configuration.password, FixedPassword)
@@ -101,6 +103,8 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "pin-sha256": "ab" * 32 + "," + "cd" * 32,
         "user": "alice",
         "password-file": str(password),
+        "one-time-password": "true",
+        "new-password-file": str(password),
         "auth": "pap,mschapv2",
         "listen": "0.0.0.0:0",
         "allow-remote": "true",
@@ -124,17 +128,17 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "log-format": "text",
         "verbose": "2",
     }
-    left_out = {"password", "password-command", "config", "profile", "quiet"}
+    left_out = {"password", "password-command", "keyring", "config", "profile", "quiet"}
     assert set(given) | left_out == {option.name for option in OPTIONS}
 
     variables = {name.upper().replace("-", "_"): value for name, value in given.items()}
-    flags = [given["server"], "-vv", "--allow-remote", "--strict-routes"]
+    flags = [given["server"], "-vv", "--allow-remote", "--strict-routes", "--one-time-password"]
     lines = []
     for option in OPTIONS:
         if option.name not in given:
             continue
         value = given[option.name]
-        if option.name not in ("server", "verbose", "allow-remote", "strict-routes"):
+        if option.name not in ("server", "verbose", "allow-remote", "strict-routes", "one-time-password"):
             flags += [option.flag, value]
         bare = option.kind.name in ("INTEGER", "SECONDS", "COUNT", "SWITCH")
         lines.append(f"{option.key} = {value.removesuffix('s')}" if bare else f"{option.key} = '{value}'")
@@ -246,6 +250,8 @@ def test_a_new_password_comes_from_its_file_or_from_the_terminal(tmp_path: Path)
     configuration = load(tmp_path, "--new-password-file", str(path), **enough)
     assert isinstance(configuration.password.new_password, NewPasswordFile)
     assert configuration.tunnel.password_changed == configuration.password.changed
+    at_terminal = load_with(tmp_path, [], enough, None, terminal=True)
+    assert isinstance(at_terminal.password.new_password, NewPasswordPrompt)
 
 
 def test_the_password_may_be_a_one_time_code_or_in_the_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
