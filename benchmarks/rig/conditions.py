@@ -8,6 +8,8 @@ WEB_PORT = 8000
 """Of the source and sink (service.py): GET /N answers N octets, PUT takes Content-Length octets."""
 ECHO_PORT = 8007
 """Of the echo, over TCP and over UDP."""
+CONGESTION_CONTROL = ("congctl", "cubic")
+"""For every route that measured data takes: machines differ in their default, and a sysctl may be out of reach."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

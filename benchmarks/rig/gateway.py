@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import namespaces
-from .conditions import ECHO_PORT, WEB_PORT
+from .conditions import CONGESTION_CONTROL, ECHO_PORT, WEB_PORT
 from .processes import Process, command_name, tree
 
 SSTP_PORT = 443
@@ -120,6 +120,7 @@ class Gateway:
         """Start everything that there is."""
         self._lab_folder.mkdir()
         self.set_sstpd()
+        self._use_congestion_control()
         namespaces.add(TARGET_NAMESPACE)
         for setting in ("ipv4/conf/default/forwarding", "ipv4/conf/outer/forwarding", "ipv4/conf/sstp0/forwarding"):
             namespaces.set_network(self.namespace, setting, 1)
@@ -128,6 +129,11 @@ class Gateway:
         self._wait_for(self.address, WEB_PORT)
         self._start_sshd()
         self.set_ocserv(1400)
+
+    def _use_congestion_control(self) -> None:
+        """Use the same on the client's side of the veth pair as the lab on its own."""
+        own = next(line for line in namespaces.run("ip", "route").splitlines() if "proto kernel" in line)
+        namespaces.run("ip", "route", "replace", *own.split(), *CONGESTION_CONTROL)
 
     def stop(self) -> None:
         """End everything."""
@@ -228,6 +234,12 @@ class Gateway:
         listing = namespaces.run(*namespaces.within(self.namespace, "cat", "/proc/net/dev"))
         names = {line.partition(":")[0].strip() for line in listing.splitlines()}
         return {name for name in names if name.startswith("vpns")}
+
+    def use_congestion_control(self, device: str) -> None:
+        """Use the same for what the kernel sends to a client of ocserv as for sstpd's."""
+        for route in namespaces.run("ip", "-n", self.namespace, "route", "show", "dev", device).splitlines():
+            options = [*route.split(), "dev", device, *CONGESTION_CONTROL]
+            namespaces.run("ip", "-n", self.namespace, "route", "replace", *options)
 
     # sshd
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 
-from .conditions import Conditions, Place
+from .conditions import CONGESTION_CONTROL, Conditions, Place
 from .gateway import OCSERV_PASSWORD, OCSERV_PORT, OCSERV_USER, SSH_PORT, wait_until
 from .peers import Peer, RunningPeer
 from .processes import Process
@@ -67,6 +67,7 @@ class OpenConnect(Peer):
         except (RuntimeError, ValueError) as error:
             process.stop()
             raise RuntimeError(f"{self.title} did not connect:\n{process.log}") from error
+        rig.gateway.use_congestion_control(device)
         worker = sorted(rig.gateway.ocserv_workers() - workers)
         return RunningPeer(
             peer=self,
@@ -112,7 +113,8 @@ class OpenConnectTun(OpenConnect):
             "set -e\n"
             f'ip link set "$TUNDEV" mtu {conditions.mtu} txqueuelen 1000 up\n'
             'ip addr add "$INTERNAL_IP4_ADDRESS/32" dev "$TUNDEV"\n'
-            'ip route add 10.0.0.0/8 dev "$TUNDEV" src "$INTERNAL_IP4_ADDRESS" metric 5000\n'
+            'ip route add 10.0.0.0/8 dev "$TUNDEV" src "$INTERNAL_IP4_ADDRESS" metric 5000 '
+            f"{' '.join(CONGESTION_CONTROL)}\n"
         )
         script.chmod(0o755)
         running = self.connect(rig, place, f"--script={script}", f"--interface={TUN_DEVICE}", f"--mtu={conditions.mtu}")

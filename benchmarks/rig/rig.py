@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import namespaces
-from .conditions import ECHO_PORT, WEB_PORT, Conditions, Place
+from .conditions import CONGESTION_CONTROL, ECHO_PORT, WEB_PORT, Conditions, Place
 from .gateway import (
     OCSERV_PORT,
     SSH_PORT,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 FAR_GATEWAY = "127.0.0.2"
 """Where the relays listen that give the gateway distance: its ports, one relay each."""
 FIRST_REQUEST_TIMEOUT = 20.0
+FIRST_TRY, FIRST_TRY_ROUND_TRIPS = 0.3, 5
+"""Seconds and round trips that one try gets: what is tried before the tunnel is up may never be answered."""
 
 
 class Rig:
@@ -90,12 +92,15 @@ class Rig:
         left, right = f"{space},{STAGE},{STAGE_GATEWAY}", f"{TARGET_NAMESPACE},{STAGE},{STAGE_TARGET}"
         figures = ("--loss", str(conditions.loss * 100), "--delay", str(conditions.target_delay * 1000))
         with self._stage("target-stage", "tun", left, right, *figures) as stage:
-            route = ["route", "replace", STAGE_TARGET, "dev", STAGE]
+            route = ["route", "replace", STAGE_TARGET, "dev", STAGE, *CONGESTION_CONTROL]
+            back = ["route", "replace", "default", "dev", STAGE, *CONGESTION_CONTROL]
             # sstpd's clients are routed by a table of their own, which leads nowhere else.
             namespaces.run("ip", "-n", space, *route)
             namespaces.run("ip", "-n", space, *route, "table", "100")
-            namespaces.run("ip", "-n", TARGET_NAMESPACE, "route", "replace", "default", "dev", STAGE)
-            namespaces.run("ip", "route", "replace", f"{STAGE_TARGET}/32", "via", self.gateway.address)
+            namespaces.run("ip", "-n", TARGET_NAMESPACE, *back)
+            namespaces.run(
+                "ip", "route", "replace", f"{STAGE_TARGET}/32", "via", self.gateway.address, *CONGESTION_CONTROL
+            )
             namespaces.set_network(space, f"ipv4/conf/{STAGE}/forwarding", 1)
             yield stage
             subprocess.run(["ip", "route", "del", f"{STAGE_TARGET}/32"], check=False)
@@ -106,17 +111,17 @@ class Rig:
         begin = time.monotonic()
         running = peer.start(self, place, conditions)
         try:
-            self._first_request(running)
+            self._first_request(running, FIRST_TRY + FIRST_TRY_ROUND_TRIPS * 2 * conditions.delay)
             running.started_in = time.monotonic() - begin
             yield running
         finally:
             running.stop()
 
-    def _first_request(self, running: RunningPeer) -> None:
+    def _first_request(self, running: RunningPeer, patience: float) -> None:
         deadline = time.monotonic() + FIRST_REQUEST_TIMEOUT
         while True:
             try:
-                with running.dial(timeout=3) as stream:
+                with running.dial(timeout=patience) as stream:
                     stream.sendall(b"GET /1 HTTP/1.0\r\n\r\n")
                     if stream.recv(100).startswith(b"HTTP/1.1 200"):
                         return

@@ -9,7 +9,7 @@ SO_BINDTODEVICE = 25
 """Of Linux; not in the socket module of other systems, where the type checker comes too."""
 
 
-class SocksRefused(Exception):
+class SocksRefused(ConnectionError):
     """The proxy refused; the message has the reply code."""
 
 
