@@ -20,7 +20,7 @@ FIRST_PROBE = 30.0
 NEXT_PROBE = 1.0
 """From a probe that was acknowledged to the next."""
 FAILED_PROBE = 600.0
-"""RFC 4821 section 7.4, after a failed probe "no less than 5 minutes", 10 recommended."""
+"""RFC 4821 section 7.4 wants five minutes or more after a failed probe, and recommends ten."""
 MAX_PROBES = 3
 """RFC 8899 section 5.1.2: probes of one size that may be lost, for whatever reason, before the size counts as lost."""
 RESOLUTION = 32

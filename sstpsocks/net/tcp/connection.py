@@ -263,8 +263,7 @@ class TcpConnection(Tcb):
 
         False when no such segment is in flight: it is not believed.
         """
-        # RFC 5927 section 4.1: the quoted number must be "within the range of the data already sent but not yet
-        # acknowledged".
+        # RFC 5927 section 4.1: the quoted number must be that of data sent and not yet acknowledged.
         una = self.iss if self.state is TcpState.SYN_SENT else self.snd_una
         if self.state is TcpState.CLOSED or (seq - una) & MASK >= (self.snd_max - una) & MASK:
             return False

@@ -48,7 +48,7 @@ def segment_arrives(tcb: Tcb, segment: Segment, now: float) -> None:
         tcb.ack_now = True
     seq = segment.seq
     if tcb.timestamps and not timestamps.acceptable(tcb, segment, now):
-        # RFC 7323 section 5.3 R1: "Send an acknowledgment in reply as specified in RFC 9293 … and drop the segment."
+        # RFC 7323 section 5.3 R1: it is not acceptable, so it is acknowledged and dropped.
         if segment.timestamps is not None:
             _answer_unacceptable(tcb, segment, now)
         return
@@ -175,7 +175,7 @@ def process_text_and_fin(tcb: Tcb, segment: Segment, now: float) -> None:
         elif segment.seq == tcb.rcv_nxt:
             _take_in_order(tcb, segment.payload, now)
         else:
-            # RFC 5681 section 4.2: "A TCP receiver SHOULD send an immediate duplicate ACK when an out-of-order
+            # RFC 5681 section 3.2: "A TCP receiver SHOULD send an immediate duplicate ACK when an out-of-order
             # segment arrives."
             if tcb.sack_permitted and (again := tcb.reassembly.duplicate(segment.seq, size)):
                 note_duplicate(tcb, *again)
@@ -199,8 +199,8 @@ def _take_in_order(tcb: Tcb, payload: memoryview, now: float) -> None:
     size = len(payload)
     tcb.rcv_nxt = (tcb.rcv_nxt + size) & MASK
     if tcb.reassembly:
-        # "In addition, a TCP receiver SHOULD send an immediate ACK when the incoming segment fills in all or part of a
-        # gap in the sequence space."
+        # RFC 5681 section 3.2: "In addition, a TCP receiver SHOULD send an immediate ACK when the incoming segment
+        # fills in all or part of a gap in the sequence space."
         for piece in tcb.reassembly.extract(tcb.rcv_nxt):
             tcb.rcv_pieces.append(memoryview(piece))
             size += len(piece)

@@ -45,7 +45,7 @@ def new_ack(tcb: Tcb, ack: int, now: float, *, echo: bool = False) -> None:
             if not echo:
                 tcb.congestion.acknowledged(count, flight, now, rtt)
         else:
-            # RFC 3465 section 2.3: "L=1*SMSS bytes" in the slow start after a timeout: an ACK may jump over data that
+            # RFC 3465 section 2.3: L is one SMSS in the slow start after a timeout: an ACK may jump over data that
             # had arrived long before, which is no reason for a burst.
             tcb.congestion.acknowledged(min(count, tcb.snd_mss), flight, now, rtt)
     elif le(tcb.recover, ack):

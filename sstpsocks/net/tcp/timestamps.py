@@ -15,7 +15,8 @@ from .tcb import Tcb
 TICK = 0.001
 """A step of our clock, TSval, in seconds (section 5.4: between 1 ms and 1 s)."""
 OUTDATED = 24 * 86400.0
-"""RFC 7323 section 5.5: "If a connection has been idle for more than 24 days" the last timestamp says nothing."""
+"""RFC 7323 section 5.5: PAWS has a mechanism to "invalidate" TS.Recent "when a connection is idle for more than 24
+days"."""
 
 
 def offset_of(tcb: Tcb) -> int:
@@ -40,7 +41,8 @@ def take_syn_option(tcb: Tcb, syn: Segment, now: float) -> None:
         tcb.timestamps = False
         tcb.option_size = 0
         return
-    # "Snd.TS.OK is set to TRUE" when both SYNs have the option.
+    # Appendix D: "Check for a TSopt option; if one is found, save SEG.TSval in" "TS.Recent and turn on the Snd.TS.OK
+    # bit".
     tcb.timestamps = True
     tcb.option_size = TIMESTAMPS_SIZE
     # TSecr is valid with an ACK only (section 3.2).

@@ -48,7 +48,7 @@ def schedule_probe(tcb: Tcb, now: float) -> None:
 
 def probe_timer_expired(tcb: Tcb, now: float) -> None:
     """RFC 8985 section 7.3: the PTO timer fired. The probe is built when output is asked for, and the RTO timer starts
-    anew with it: "The sender MUST rearm the RTO timer" after a probe, not with the deadline from before.
+    anew with it, not with the deadline from before.
     """
     tcb.tlp_deadline = None
     outer = tcb.host.outer
