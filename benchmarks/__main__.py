@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="PYTHON",
         help=f"the Python of a virtual environment with a compiled wheel (or {builds.COMPILED})",
     )
+    top.add_argument("--build", action="store_true", help="build that wheel and environment first, and drop it later")
     return top
 
 
@@ -122,13 +123,15 @@ def main() -> int:
         print(f"{LAB} does not name the folder of the laboratory's sstpd: see docs/benchmarks.md", file=sys.stderr)
         return 2
     try:
-        if not namespaces.inside():
-            return namespaces.enter(sys.argv[1:])
-        measure(options, lab.resolve())
+        if namespaces.inside():
+            measure(options, lab.resolve())
+            return 0
+        with tempfile.TemporaryDirectory(prefix="benchmarks-build-") as folder:
+            compiled = builds.build_compiled(Path(folder)) if options.build else options.compiled
+            return namespaces.enter([*sys.argv[1:], f"--compiled={compiled}"])
     except namespaces.NoNamespaces as error:
         print(error, file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

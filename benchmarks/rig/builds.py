@@ -1,7 +1,7 @@
 """Our builds: the checkout as it is, interpreted, and a wheel with compiled parts in a virtual environment of its own.
 
-The compiled one is the Python that ``--compiled`` or SSTPSOCKS_BENCH_COMPILED names, or none. Both run as users run
-them, with nothing of the harness in their process.
+The compiled one is the Python that ``--compiled`` or SSTPSOCKS_BENCH_COMPILED names, or what ``--build`` makes of the
+checkout, or none. Both run as users run them, with nothing of the harness in their process.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Sstpsocks(Peer):
         environ = {**os.environ, **self.environ}
         command = [*self.command, "--version"]
         done = subprocess.run(command, env=environ, cwd="/", capture_output=True, text=True, check=False)
-        return done.stdout.strip().partition("\n")[0]
+        return " ".join(done.stdout.split())
 
     def arguments(self, rig: Rig, place: Place, conditions: Conditions) -> list[str]:
         """Return the command line that logs in to sstpd, without the port to listen on."""
@@ -87,6 +87,16 @@ class Sstpsocks(Peer):
             servers=lambda: [sstpd],
             count_packets=rig.gateway.sstpd_packets,
         )
+
+
+def build_compiled(folder: Path) -> str:
+    """Build a compiled wheel of the checkout and install it; return the Python that has it. Needs a package index."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = str(folder / "bin" / "python")
+    environ = {**os.environ, "SSTPSOCKS_COMPILE": "1"}
+    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(repository())]
+    subprocess.run(command, env=environ, check=True)
+    return python
 
 
 def our_builds(compiled: str) -> list[Peer]:
