@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import targets
-from benchmarks.figures import Measurement
+from benchmarks.figures import Better, Measurement
 from benchmarks.results import CaseResult, PeerResult
 from benchmarks.targets import Target
 
 
 def measured(*, ours: float, theirs: float, key: str = "MB/s", compiled: float | None = None) -> dict[str, CaseResult]:
-    better = "less" if key.endswith("ms") else "more"
+    better: Better = "less" if key.endswith("ms") else "more"
     peers = {
         "sstpsocks": PeerResult("ours", ours=True, runs=[{key: Measurement(ours, better=better)}]),
         "other": PeerResult("other", runs=[{key: Measurement(theirs, better=better)}]),
