@@ -14,7 +14,7 @@ from ..errors import ConfigError, LocalProtocolError
 from .auth import ZERO_HLAK, AuthEvent, AuthMethod, AuthRefused, AuthSucceeded, Credentials
 from .auth_packet import AuthPacket, PapCode, PapRequest, pap_message_to_bytes, parse_pap_message
 from .auth_text import CREDENTIALS_HINT, clean_text, encode_name, encode_password, with_server_text
-from .chap_machine import Lookup
+from .chap_machine import MAX_ATTEMPTS, RESPONSE_TIMER, Lookup
 from .packet import PROTOCOL_PAP
 
 MAX_PASSWORD_SIZE = 255  # a length field of one byte, RFC 1334 section 2.2.1
@@ -33,14 +33,17 @@ class PapState(Enum):
 class PapClient:
     """The side that sends name and password until it is answered.
 
-    After ``max_attempts`` requests it goes on waiting in silence: the limit to the whole log-in is not here, and
-    an answer that takes a server long (a second factor) still counts.
+    Requests are as rare as CHAP's Responses, and for the same reason: each one may make a server ask for the second
+    factor once more. After ``max_attempts`` it goes on waiting in silence: the limit to the whole log-in is not here,
+    and an answer that takes a server long still counts.
     """
 
     protocol: int = PROTOCOL_PAP
     method = AuthMethod.PAP
 
-    def __init__(self, credentials: Credentials, *, restart_timer: float = 3.0, max_attempts: int = 10) -> None:
+    def __init__(
+        self, credentials: Credentials, *, restart_timer: float = RESPONSE_TIMER, max_attempts: int = MAX_ATTEMPTS
+    ) -> None:
         """``restart_timer`` in seconds. Raises ConfigError when the user name or the password cannot be sent."""
         password = encode_password(credentials.password)
         if len(password) > MAX_PASSWORD_SIZE:

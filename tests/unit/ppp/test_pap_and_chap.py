@@ -27,10 +27,10 @@ class TestPapClient:
 
     def test_repeats_itself_with_a_new_identifier(self) -> None:
         client, first = self.started()
-        client.handle_timer(NOW + 2.9)
-        assert client.packets_to_send(NOW + 2.9) == []
-        client.handle_timer(NOW + 3.0)
-        (second,) = client.packets_to_send(NOW + 3.0)
+        client.handle_timer(NOW + 19.9)
+        assert client.packets_to_send(NOW + 19.9) == []
+        client.handle_timer(NOW + 20.0)
+        (second,) = client.packets_to_send(NOW + 20.0)
         assert second[1] != first[1]
         assert second[4:] == first[4:]
 
