@@ -17,6 +17,8 @@ from .rig import Rig
 
 OCPROXY_PORT, SSH_SOCKS_PORT, MICROSOCKS_PORT = 11081, 11082, 11083
 TUN_DEVICE = "octun0"
+OVERHEAD = 200
+"""Octets, at most, that openconnect and ocserv reckon with around a packet."""
 
 
 def not_installed(*programs: str) -> str:
@@ -44,7 +46,7 @@ class OpenConnect(Peer):
         """Return what the program says about itself."""
         return first_line("openconnect", "--version")
 
-    def connect(self, rig: Rig, place: Place, *options: str) -> RunningPeer:
+    def connect(self, rig: Rig, place: Place, conditions: Conditions, *options: str) -> RunningPeer:
         """Start openconnect and wait for its place in the server."""
         password = rig.folder / "openconnect-password"
         password.write_text(f"{OCSERV_PASSWORD}\n")
@@ -57,6 +59,9 @@ class OpenConnect(Peer):
             f"--user={OCSERV_USER}",
             f"--cafile={rig.gateway.certificates}",
             f"--resolve={rig.gateway.server_name}:{place.gateway}",
+            f"--mtu={conditions.mtu}",
+            # Of the outer path; the tunnel gets less, and could have no larger packets than it. TCP has no such limit.
+            f"--base-mtu={conditions.mtu + OVERHEAD}",
             *options,
             f"https://{rig.gateway.server_name}:{OCSERV_PORT}",
         ]
@@ -92,7 +97,7 @@ class OcProxy(OpenConnect):
     def start(self, rig: Rig, place: Place, conditions: Conditions) -> RunningPeer:
         """Start the client."""
         script = f"--script=ocproxy -D {OCPROXY_PORT}"
-        running = self.connect(rig, place, "--script-tun", script, f"--mtu={conditions.mtu}")
+        running = self.connect(rig, place, conditions, "--script-tun", script)
         running.proxy = ("127.0.0.1", OCPROXY_PORT)
         return running
 
@@ -117,7 +122,7 @@ class OpenConnectTun(OpenConnect):
             f"{' '.join(CONGESTION_CONTROL)}\n"
         )
         script.chmod(0o755)
-        running = self.connect(rig, place, f"--script={script}", f"--interface={TUN_DEVICE}", f"--mtu={conditions.mtu}")
+        running = self.connect(rig, place, conditions, f"--script={script}", f"--interface={TUN_DEVICE}")
         running.device = TUN_DEVICE
         return running
 
