@@ -9,10 +9,11 @@ that a program that writes single octets does not make a list of millions.
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import Final
 
-_GATHER_BELOW = 4096
+_GATHER_BELOW: Final = 4096
 """Data smaller than this is copied behind the last chunk; a copy of 4 KiB costs less than a list entry does."""
-_GATHERED_LIMIT = 65536
+_GATHERED_LIMIT: Final = 65536
 """A gathered chunk grows to about this before a new one is begun: it is freed only as a whole."""
 
 

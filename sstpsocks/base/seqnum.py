@@ -5,8 +5,10 @@ Plain integers in ``[0, 2**32)``; a NewType would cost a call on the data path a
 
 from __future__ import annotations
 
-MASK = 0xFFFFFFFF
-_HALF = 0x80000000
+from typing import Final
+
+MASK: Final = 0xFFFFFFFF
+_HALF: Final = 0x80000000
 
 
 def add(number: int, count: int) -> int:

@@ -7,11 +7,11 @@ costs one dictionary write; the heap learns of it when the old entry comes to th
 from __future__ import annotations
 
 import heapq
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 Key = TypeVar("Key")
 
-_SLACK = 64
+_SLACK: Final = 64
 """Dead heap entries that are tolerated on top of one per live deadline before the heap is rebuilt."""
 
 

@@ -11,14 +11,15 @@ share is always its own.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-FLOW_COST = 4096
+FLOW_COST: Final = 4096
 """Octets that a flow is charged for itself."""
-ENDPOINT_COST = 2048
+ENDPOINT_COST: Final = 2048
 """The same of a UDP endpoint, and of an echo request."""
-DATAGRAM_COST = 256
+DATAGRAM_COST: Final = 256
 """Octets that a datagram which waits in an endpoint is charged for itself."""
-PIECE_COST = 128
+PIECE_COST: Final = 128
 """Octets that a piece of data behind a hole is charged for itself, about what Python's objects take."""
 
 

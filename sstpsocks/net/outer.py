@@ -13,16 +13,18 @@ The driver keeps the first fields up to date and sends the witness; TCP asks may
 
 from __future__ import annotations
 
+from typing import Final
+
 # The server's last sign of life counts as progress for so long. Shorter than the shortest retransmission timeout, so
 # that a stall between two of them is noticed.
-RECENT = 0.15
+RECENT: Final = 0.15
 
 # How often a timer that waits looks again; an answer to the witness lets all look at once.
-LOOK_AGAIN = 0.25
+LOOK_AGAIN: Final = 0.25
 
 # A timer waits so long at most. Longer than any stall from which a connection wants to recover without noise; a server
 # that is silent for much longer is given up anyway.
-LONGEST_WAIT = 15.0
+LONGEST_WAIT: Final = 15.0
 
 
 class OuterPath:

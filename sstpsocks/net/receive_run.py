@@ -17,7 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from struct import Struct
+from typing import TYPE_CHECKING, Final
 
+from ..base.build import COMPILED
 from ..base.checksum import checksum
 from ..base.seqnum import MASK
 from .tcp.connection import TcpConnection
@@ -26,22 +28,27 @@ from .tcp.recovery import new_ack
 from .tcp.segment import TIMESTAMPS_SIZE, TIMESTAMPS_WORD
 from .tcp.send import update_send_window
 
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+if COMPILED:
+    from librt.strings import read_i64_be
+
 # Version, header length, type of service | total length | identification, flags, fragment offset | time to live,
 # protocol, header checksum | addresses and ports | SEG.SEQ | SEG.ACK | data offset and control bits | SEG.WND
-_IPV4_HEADERS = Struct(">HHII12sIIHH")
+_IPV4_HEADERS: Final = Struct(">HHII12sIIHH")
 # Version, traffic class, flow label | its rest | payload length | next header, hop limit | the rest as above
-_IPV6_HEADERS = Struct(">HHHH36sIIHH")
-_IPV4_IHL_5 = 0x45
-_FRAGMENT = 0xBFFF
+_IPV6_HEADERS: Final = Struct(">HHHH36sIIHH")
+_IPV4_IHL_5: Final = 0x45
+_FRAGMENT: Final = 0xBFFF
 """Everything in the fragment word but DF (the reserved bit too, which must be zero)."""
-_TCP = 6
-_NO_PUSH = 0xFFF7
-_ACK_ONLY = 0x5010
+_TCP: Final = 6
+_NO_PUSH: Final = 0xFFF7
+_ACK_ONLY: Final = 0x5010
 """Data offset 5 and only the ACK bit."""
-_ACK_AND_TIMESTAMPS = 0x8010
+_ACK_AND_TIMESTAMPS: Final = 0x8010
 """Data offset 8: the Timestamps option in the form of RFC 7323 appendix A follows."""
-_TIMESTAMPS = Struct(">III")
-_OLDER = 0x80000000
+_TIMESTAMPS: Final = Struct(">III")
+_OLDER: Final = 0x80000000
 
 
 def receive_run(
@@ -58,16 +65,16 @@ def receive_run(
     not change. Return how many packets and how many octets of packets were taken without ``slow``; the caller counts
     them.
     """
-    taken = taken_octets = 0
+    taken = octets_in = 0
     rest = iter(spans)
     first = next(rest, None)
     while first is not None:
         ipv6 = first[1] > first[0] and data[first[0]] >> 4 == 6
         stretch = _stretch(connections, data, chain((first,), rest), now, slow, ipv6)
         taken += stretch[0]
-        taken_octets += stretch[1]
+        octets_in += stretch[1]
         first = stretch[2]
-    return taken, taken_octets
+    return taken, octets_in
 
 
 def _stretch(
@@ -88,25 +95,47 @@ def _stretch(
     pseudo = _TCP - ip_size
     unpack = headers.unpack_from
     unpack_timestamps = _TIMESTAMPS.unpack_from
-    taken = taken_octets = 0
+    taken = octets_in = 0
     key = b""
     flow: TcpConnection | None = None
     # Of the present flow, valid while it is not None. The first line counts what was taken since it was loaded.
     packets = segments = octets = 0
-    rcv_nxt = room = snd_una = flight = snd_wnd = wind_shift = address_sum = 0
-    last_seq = last_ack = last_window = 0
+    rcv_nxt: i64 = 0
+    room: i64 = 0
+    snd_una: i64 = 0
+    flight: i64 = 0
+    snd_wnd: i64 = 0
+    wind_shift: i64 = 0
+    address_sum: i64 = 0
+    last_seq: i64 = 0
+    last_ack: i64 = 0
+    last_window: i64 = 0
+    start: i64
+    end: i64
+    first: i64
+    second: i64
+    third: i64
+    fourth: i64
+    seq: i64
+    ack: i64
+    control: i64
+    window: i64
     timed = False
     expected_control = _ACK_ONLY
     # Where the ECN field is, and what it must not be: CE is for the slow path, unless ECN is not used.
     ecn_field = 0x30 if ipv6 else 0x03
     congestion_experienced = ecn_field
     ts_recent = last_ack_sent = 0
-    stamps = (0, 0, 0)
+    stamps: tuple[i64, i64, i64] = (0, 0, 0)
     pieces: list[memoryview] = []
     append = pieces.append
     for start, end in spans:
+        octets_in += end - start
         if end - start >= minimum_size:
-            first, second, third, fourth, packet_key, seq, ack, control, window = unpack(data, start)
+            if COMPILED:
+                first, second, third, fourth, packet_key, seq, ack, control, window = _read_headers(data, start, ipv6)
+            else:
+                first, second, third, fourth, packet_key, seq, ack, control, window = unpack(data, start)
             if packet_key != key:
                 if packets and flow is not None:
                     _finish(flow, rcv_nxt, segments, octets, last_seq, last_ack, last_window, now)
@@ -166,7 +195,12 @@ def _stretch(
                     and (
                         not timed
                         or (
-                            (stamps := unpack_timestamps(data, start + minimum_size))[0] == TIMESTAMPS_WORD
+                            (
+                                stamps := _read_timestamps(data, start + minimum_size)
+                                if COMPILED
+                                else unpack_timestamps(data, start + minimum_size)
+                            )[0]
+                            == TIMESTAMPS_WORD
                             # PAWS, RFC 7323 section 5.3 R1.
                             and (stamps[1] - ts_recent) & MASK < _OLDER
                         )
@@ -180,7 +214,6 @@ def _stretch(
                             ts_recent = flow.ts_recent = stamps[1]
                             flow.ts_recent_age = now
                     packets += 1
-                    taken_octets += total
                     window <<= wind_shift
                     if ahead:
                         new_ack(flow, ack, now)
@@ -214,12 +247,12 @@ def _stretch(
         # The slow path may make the flow predictable, so it is looked up again.
         key = b""
         if end > start and (data[start] >> 4 == 6) is not ipv6:
-            return taken, taken_octets, (start, end)
+            return taken, octets_in - (end - start), (start, end)
         slow(data, start, end, now)
     if packets and flow is not None:
         _finish(flow, rcv_nxt, segments, octets, last_seq, last_ack, last_window, now)
         taken += packets
-    return taken, taken_octets, None
+    return taken, octets_in, None
 
 
 def _finish(
@@ -229,3 +262,42 @@ def _finish(
     flow.rcv_nxt = rcv_nxt
     update_send_window(flow, seq, ack, window)
     flow.run_received(segments, octets, now)
+
+
+def _read_headers(data: bytes, start: i64, ipv6: bool) -> tuple[i64, i64, i64, i64, bytes, i64, i64, i64, i64]:
+    """As the structs do; the caller has compared the length of ``data``."""
+    word = read_i64_be(data, start)
+    if ipv6:
+        tcp = start + 44
+        numbers = read_i64_be(data, tcp)
+        rest = read_i64_be(data, tcp + 8)
+        return (
+            word >> 48 & 0xFFFF,
+            word >> 32 & 0xFFFF,
+            word >> 16 & 0xFFFF,
+            word & 0xFFFF,
+            data[start + 8 : tcp],
+            numbers >> 32 & 0xFFFFFFFF,
+            numbers & 0xFFFFFFFF,
+            rest >> 48 & 0xFFFF,
+            rest >> 32 & 0xFFFF,
+        )
+    tcp = start + 24
+    numbers = read_i64_be(data, tcp)
+    rest = read_i64_be(data, tcp + 8)
+    return (
+        word >> 48 & 0xFFFF,
+        word >> 32 & 0xFFFF,
+        word & 0xFFFFFFFF,
+        read_i64_be(data, start + 8) >> 32 & 0xFFFFFFFF,
+        data[start + 12 : tcp],
+        numbers >> 32 & 0xFFFFFFFF,
+        numbers & 0xFFFFFFFF,
+        rest >> 48 & 0xFFFF,
+        rest >> 32 & 0xFFFF,
+    )
+
+
+def _read_timestamps(data: bytes, start: i64) -> tuple[i64, i64, i64]:
+    word = read_i64_be(data, start)
+    return word >> 32 & 0xFFFFFFFF, word & 0xFFFFFFFF, read_i64_be(data, start + 4) & 0xFFFFFFFF

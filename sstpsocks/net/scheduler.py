@@ -11,10 +11,11 @@ never waits for more than what was already handed down. Nothing is built before 
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from .flow import Flow
 
-QUANTUM = 16 * 1024
+QUANTUM: Final = 16 * 1024
 """Octets per turn: one TLS record, so that few flows still make full records."""
 
 

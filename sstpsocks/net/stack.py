@@ -50,10 +50,10 @@ from .ports import choose_port, choose_port_for, port_offset
 from .receive_run import receive_run
 from .scheduler import OutputScheduler
 from .source_address import OwnAddress
+from .tcp.builder import build_reset
 from .tcp.connection import TcpConnection
 from .tcp.host import TcpFlow
 from .tcp.listener import TcpListener
-from .tcp.segment import build_reset
 from .tcp.tcb import TcpState
 from .tcp.time_wait import may_begin_anew
 from .udp import UdpEndpoint
@@ -164,10 +164,10 @@ class Stack:
 
     def receive_batch(self, data: bytes, spans: Sequence[tuple[int, int]], now: float) -> None:
         """Take the packets ``data[start:end]`` in order. Whatever is wrong with one is counted, never raised."""
-        taken, _ = receive_run(self.connections, data, spans, now, self._receive_slow)
+        taken, octets = receive_run(self.connections, data, spans, now, self._receive_slow)
         counters = self.counters
         counters.ip_in_receives += len(spans)
-        counters.ip_in_octets += sum([end - start for start, end in spans])
+        counters.ip_in_octets += octets
         counters.ip_in_delivers += taken
         counters.tcp_in_segs += taken
 

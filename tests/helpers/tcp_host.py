@@ -10,11 +10,11 @@ from sstpsocks.net.address import IPAddress
 from sstpsocks.net.counters import NetCounters
 from sstpsocks.net.memory import Memory
 from sstpsocks.net.outer import OuterPath
+from sstpsocks.net.tcp.builder import build_reset
 from sstpsocks.net.tcp.config import TcpConfig
 from sstpsocks.net.tcp.connection import TcpConnection
 from sstpsocks.net.tcp.host import Flow, TcpFlow
 from sstpsocks.net.tcp.listener import TcpListener
-from sstpsocks.net.tcp.segment import build_reset
 
 
 class TcpTestHost:

@@ -13,9 +13,10 @@ from ipaddress import IPv4Address
 
 import dpkt
 
+from sstpsocks.net.tcp.builder import PacketBuilder
 from sstpsocks.net.tcp.config import TcpConfig
 from sstpsocks.net.tcp.connection import TcpConnection
-from sstpsocks.net.tcp.segment import PacketBuilder, syn_options
+from sstpsocks.net.tcp.segment import syn_options
 from sstpsocks.net.tcp.tcb import TcpState
 from tests.helpers.tcp_host import TcpTestHost
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
 import pytest
@@ -73,13 +74,19 @@ def test_what_follows_each_other_behind_a_hole_takes_few_chunks() -> None:
 
 # The receive run and the slow path
 
+VARIABLES = {
+    name
+    for name, kind in vars(Tcb).items()
+    # How the interpreted and the compiled class show their attributes.
+    if isinstance(kind, (MemberDescriptorType, GetSetDescriptorType)) and not name.startswith("_")
+}
 PREDICTED = {"rcv_pieces", "rcv_joined", "predictable", "builder", "host", "rtt", "congestion", "reassembly"}
 PREDICTED |= {"scoreboard", "rack", "prr", "undo"}
 """What is compared otherwise, or may differ: how the same octets are cut into pieces."""
 
 
 def state_of(connection: TcpConnection) -> dict[str, Any]:
-    state: dict[str, Any] = {name: getattr(connection, name) for name in Tcb.__slots__ if name not in PREDICTED}
+    state: dict[str, Any] = {name: getattr(connection, name) for name in VARIABLES - PREDICTED}
     state["send_queue"] = connection.send_queue.peek(0, len(connection.send_queue))
     state["error"] = repr(connection.error)
     state["data"] = b"".join(connection.pieces())

@@ -9,23 +9,25 @@ original size, later ones in the middle of what is known to pass and what is kno
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...base.seqnum import MASK, le, lt
 from .tcb import Tcb
 
-BASE_PLPMTU = 1200
+BASE_PLPMTU: Final = 1200
 """RFC 8899 section 5.1.2: a size that "is expected to work for most paths", tried first."""
-TIMEOUTS_PER_STEP = 2
-FIRST_PROBE = 30.0
+TIMEOUTS_PER_STEP: Final = 2
+FIRST_PROBE: Final = 30.0
 """From the discovery to the first probe: an outage that looked like a black hole must not cost for long."""
-NEXT_PROBE = 1.0
+NEXT_PROBE: Final = 1.0
 """From a probe that was acknowledged to the next."""
-FAILED_PROBE = 600.0
+FAILED_PROBE: Final = 600.0
 """RFC 4821 section 7.4 wants five minutes or more after a failed probe, and recommends ten."""
-MAX_PROBES = 3
+MAX_PROBES: Final = 3
 """RFC 8899 section 5.1.2: probes of one size that may be lost, for whatever reason, before the size counts as lost."""
-RESOLUTION = 32
+RESOLUTION: Final = 32
 """A search whose bounds are so close is over."""
-DATA_BEHIND_PROBE = 4
+DATA_BEHIND_PROBE: Final = 4
 """Segments that must follow a probe, so that duplicate ACKs can tell of its loss (RFC 4821 section 7.4)."""
 
 

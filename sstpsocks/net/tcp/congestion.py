@@ -75,6 +75,14 @@ class NewReno:
     def __repr__(self) -> str:
         return f"<NewReno cwnd {self.cwnd} ssthresh {self.ssthresh}>"
 
+    def __copy__(self) -> NewReno:
+        other = NewReno(self._smss)
+        other.cwnd = self.cwnd
+        other.ssthresh = self.ssthresh
+        other.used = self.used
+        other._avoided = self._avoided
+        return other
+
     def acknowledged(self, count: int, flight: int, now: float, rtt: float | None) -> None:
         """Grow, but only a window that is used: RFC 7661 section 3 explains why an unused one must not."""
         cwnd = self.cwnd

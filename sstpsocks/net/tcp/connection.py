@@ -9,6 +9,7 @@ the right one.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ...base.seqnum import MASK
 from ...errors import (
@@ -32,12 +33,12 @@ from .segment import Segment, parse_segment
 from .tcb import Tcb, TcpState
 from .window import consumed
 
-_CAN_SEND = frozenset({TcpState.SYN_SENT, TcpState.SYN_RECEIVED, TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
-_PREDICTABLE = frozenset({TcpState.ESTABLISHED, TcpState.FIN_WAIT_2})
+_CAN_SEND: Final = frozenset({TcpState.SYN_SENT, TcpState.SYN_RECEIVED, TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
+_PREDICTABLE: Final = frozenset({TcpState.ESTABLISHED, TcpState.FIN_WAIT_2})
 """States in which data and acknowledgements change no state."""
-_NO_RESET_NEEDED = frozenset({TcpState.CLOSED, TcpState.LISTEN, TcpState.SYN_SENT, TcpState.TIME_WAIT})
-_BOTH_CLOSED = frozenset({TcpState.CLOSING, TcpState.LAST_ACK})
-_HARD_ERRORS = {
+_NO_RESET_NEEDED: Final = frozenset({TcpState.CLOSED, TcpState.LISTEN, TcpState.SYN_SENT, TcpState.TIME_WAIT})
+_BOTH_CLOSED: Final = frozenset({TcpState.CLOSING, TcpState.LAST_ACK})
+_HARD_ERRORS: Final = {
     IcmpErrorKind.PORT_UNREACHABLE: ConnectionRefused,
     IcmpErrorKind.PROTOCOL_UNREACHABLE: ConnectionRefused,
     IcmpErrorKind.NETWORK_UNREACHABLE: NetworkUnreachable,
@@ -46,7 +47,7 @@ _HARD_ERRORS = {
     IcmpErrorKind.SOURCE_ROUTE_FAILED: HostUnreachable,
 }
 """What ends an attempt to connect (RFC 5461 section 4.1 lets soft errors do so too); TTL and reassembly time pass."""
-_ROOM_WORTH_TELLING = 4
+_ROOM_WORTH_TELLING: Final = 4
 """The owner that waits for room is woken when a quarter of the buffer is free: fewer, larger writes."""
 
 
@@ -342,10 +343,16 @@ class TcpConnection(Tcb):
                 delayed_ack_due(self)
             if self.keep_alive_deadline is not None and now >= self.keep_alive_deadline:
                 keep_alive.expired(self, now)
-        self._deadline_told = None
-        self._report(now)
-        if self._deadline_told is None:
+        if not self._tells_a_new_deadline(now):
             self.host.set_deadline(self, None)
+
+    def _tells_a_new_deadline(self, now: float) -> bool:
+        self._forget_deadline()
+        self._report(now)
+        return self._deadline_told is not None
+
+    def _forget_deadline(self) -> None:
+        self._deadline_told = None
 
     def _wait_for_outer(self, now: float) -> bool:
         """Put the retransmission timer off while the outer connection makes no progress; see net/outer.py."""

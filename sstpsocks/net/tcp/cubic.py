@@ -9,18 +9,19 @@ what Reno would have, and the window is at least that. Windows are octets here, 
 from __future__ import annotations
 
 import copy
+from typing import Final
 
 from ...errors import LocalProtocolError
 from .congestion import initial_window
 from .hystart import HyStart
 
-C = 0.4
+C: Final = 0.4
 """RFC 9438 section 5: how fast the window grows, in segments per second cubed."""
-BETA = 0.7
+BETA: Final = 0.7
 """Section 4.6: what a loss leaves of the window."""
-ALPHA = 3 * (1 - BETA) / (1 + BETA)
+ALPHA: Final = 3 * (1 - BETA) / (1 + BETA)
 """Section 4.3: segments a round trip by which Reno would grow with that beta at the same average window."""
-_RTT_GAIN = 1 / 8
+_RTT_GAIN: Final = 1 / 8
 """How much a sample counts in the smoothed round-trip time."""
 
 
@@ -77,9 +78,20 @@ class Cubic:
         return f"<Cubic cwnd {self.cwnd} ssthresh {self.ssthresh} w_max {self._w_max:.0f} k {self._k:.2f}>"
 
     def __copy__(self) -> Cubic:
-        other = object.__new__(Cubic)
-        for name in self.__slots__:
-            setattr(other, name, copy.copy(getattr(self, name)))
+        other = Cubic(self._smss)
+        other.cwnd = self.cwnd
+        other.ssthresh = self.ssthresh
+        other.used = self.used
+        other._cwnd_exact = self._cwnd_exact
+        other._cwnd_prior = self._cwnd_prior
+        other._w_max = self._w_max
+        other._w_est = self._w_est
+        other._k = self._k
+        other._epoch_start = self._epoch_start
+        other._last_ack = self._last_ack
+        other._timed_out = self._timed_out
+        other._rtt = self._rtt
+        other._hystart = copy.copy(self._hystart)
         return other
 
     def acknowledged(self, count: int, flight: int, now: float, rtt: float | None) -> None:

@@ -12,11 +12,13 @@ neither an ECN-Echo nor a loss from before asks for another.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...base.seqnum import lt
 from .segment import ACK, CWR, ECE, SYN, Segment
 from .tcb import Tcb
 
-ECT_0 = 2
+ECT_0: Final = 2
 """The codepoint of our data (RFC 3168 section 5: "protocols and senders that only require a single ECT codepoint SHOULD
 use ECT(0)"); that of everything else is 0."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from typing import Final
 
 from ...base.seqnum import MASK
 from ...errors import ConnectionRefused
@@ -15,7 +16,7 @@ from .segment import ACK, CWR, ECE, MAXIMUM_WIND_SHIFT, RST, SYN, Segment
 from .send import update_send_window
 from .tcb import MINIMUM_MSS, Tcb, TcpState
 
-RTO_AFTER_LOST_SYN = 3.0
+RTO_AFTER_LOST_SYN: Final = 3.0
 """RFC 6298 (5.7): "the RTO MUST be re-initialized to 3 seconds when data transmission begins"; unless a timestamp
 measured the round trip that its appendix A makes provision for."""
 

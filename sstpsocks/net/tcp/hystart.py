@@ -7,19 +7,21 @@ round-trip time falls back the growth was jitter and slow start goes on; after f
 
 from __future__ import annotations
 
-MIN_RTT_THRESH = 0.004
-MAX_RTT_THRESH = 0.016
+from typing import Final
+
+MIN_RTT_THRESH: Final = 0.004
+MAX_RTT_THRESH: Final = 0.016
 """Bounds of what counts as growth, seconds (RFC 9406 section 4.3)."""
-MIN_RTT_DIVISOR = 8
+MIN_RTT_DIVISOR: Final = 8
 """Growth is noticeable from this part of the round-trip time on."""
-N_RTT_SAMPLE = 8
+N_RTT_SAMPLE: Final = 8
 """Samples that a round needs before it says anything."""
-CSS_GROWTH_DIVISOR = 4
+CSS_GROWTH_DIVISOR: Final = 4
 """How many times slower the window grows in conservative slow start."""
-CSS_ROUNDS = 5
+CSS_ROUNDS: Final = 5
 """Rounds of conservative slow start before it ends in congestion avoidance."""
 
-_INFINITE = float("inf")
+_INFINITE: Final = float("inf")
 
 
 class HyStart:
@@ -54,6 +56,18 @@ class HyStart:
     def __repr__(self) -> str:
         phase = "finished" if self.finished else "CSS" if self.in_css else "slow start"
         return f"<HyStart {phase} min rtt {self._last_round_min_rtt:.4f} {self._current_round_min_rtt:.4f}>"
+
+    def __copy__(self) -> HyStart:
+        other = HyStart()
+        other.in_css = self.in_css
+        other.finished = self.finished
+        other._current_round_min_rtt = self._current_round_min_rtt
+        other._last_round_min_rtt = self._last_round_min_rtt
+        other._css_baseline_min_rtt = self._css_baseline_min_rtt
+        other._css_rounds = self._css_rounds
+        other._rtt_sample_count = self._rtt_sample_count
+        other._round_left = self._round_left
+        return other
 
     def growth(self, count: int, flight: int, rtt: float | None) -> int:
         """``count`` octets of the ``flight`` that was out are acknowledged: return by how much the window grows."""

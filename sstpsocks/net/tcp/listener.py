@@ -11,9 +11,10 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from ...errors import ConnectionLost
+from .builder import build_reset
 from .connection import TcpConnection
 from .host import TcpHost
-from .segment import ACK, RST, SYN, build_reset, parse_segment
+from .segment import ACK, RST, SYN, parse_segment
 from .tcb import Tcb
 
 

@@ -7,14 +7,16 @@ we were too quick.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...base.seqnum import le
 from .scoreboard import Scoreboard, Transmission
 
-DUP_THRESH = 3
+DUP_THRESH: Final = 3
 """DupThresh: without a sign of reordering three segments that overtook another are enough to call it lost."""
-REO_WND_PERSIST = 16
+REO_WND_PERSIST: Final = 16
 """RFC 8985 section 6.2: "RACK persists using the inflated RACK.reo_wnd for up to 16 loss recoveries"."""
-MIN_RTT_LIFETIME = 300.0
+MIN_RTT_LIFETIME: Final = 300.0
 """Seconds after which RACK.min_RTT is forgotten, because the path may have become longer; what Linux uses."""
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...base.ranges import RangeSet
 from ...base.seqnum import MASK, distance
 
-_RECENT = 4
+_RECENT: Final = 4
 """Ranges whose order of arrival is remembered: an option has room for four blocks (RFC 2018 section 3)."""
-_GATHERED_LIMIT = 65536
+_GATHERED_LIMIT: Final = 65536
 """A chunk grows to about this: behind one hole in a window of 16 MiB wait more segments than chunks may be held."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...base.seqnum import MASK, distance, lt
 from ...errors import ConnectionLost
 from . import ecn, timestamps
@@ -12,19 +14,19 @@ from .segment import ACK, CWR, ECE, FIN, RST, SYN, Segment
 from .tcb import Tcb, TcpState
 from .window import refuses
 
-_TEXT_MAY_COME = frozenset({TcpState.ESTABLISHED, TcpState.FIN_WAIT_1, TcpState.FIN_WAIT_2})
+_TEXT_MAY_COME: Final = frozenset({TcpState.ESTABLISHED, TcpState.FIN_WAIT_1, TcpState.FIN_WAIT_2})
 
-_ACK_EVERY = 2
+_ACK_EVERY: Final = 2
 """RFC 5681 section 4.2: "an ACK SHOULD be generated for at least every second full-sized segment"."""
-_ACK_EVERY_IN_BULK = 8
+_ACK_EVERY_IN_BULK: Final = 8
 """In steady bulk; a deliberate deviation that kernels make by GRO as well. Every ACK costs both ends as much as a data
 segment does."""
-_STEADY_BULK = 64
+_STEADY_BULK: Final = 64
 """Segments in order, without a hole or a pause, after which a transfer counts as steady: its sender has left slow
 start's first rounds and does not wait for single ACKs."""
-LEFTOVER_PIECES = 16
+LEFTOVER_PIECES: Final = 16
 """Unconsumed pieces that may keep their decrypted chunks (one read each) in memory before they are joined."""
-_SMALL_PIECE = 4096
+_SMALL_PIECE: Final = 4096
 """A joined piece below this grows with the next ones."""
 
 

@@ -7,6 +7,8 @@ timeout everything is sent again from snd_una in slow start.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...base.seqnum import MASK, le, lt
 from ...errors import ConnectionLost
 from . import black_hole, ecn, sack_recovery
@@ -15,9 +17,9 @@ from .sack_recovery import acknowledge
 from .tcb import Tcb
 from .timestamps import timed_out_data_acknowledged
 
-DUP_THRESH = 3
+DUP_THRESH: Final = 3
 """RFC 5681 section 3.2: "the arrival of 3 duplicate ACKs … as an indication that a segment has been lost"."""
-ORPHAN_PROBES = 8
+ORPHAN_PROBES: Final = 8
 """Window probes for a connection that nobody owns any more (RFC 6429 allows an end to those); what Linux does."""
 
 

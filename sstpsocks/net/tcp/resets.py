@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...errors import ConnectionLost, ConnectionRefused, SstpsocksError
 from .segment import ACK, RST, Segment
 from .tcb import Tcb, TcpState
 from .timestamps import clock
 from .window import acceptable_seq
 
-_RESET_IS_NO_NEWS = frozenset({TcpState.CLOSING, TcpState.LAST_ACK, TcpState.TIME_WAIT})
+_RESET_IS_NO_NEWS: Final = frozenset({TcpState.CLOSING, TcpState.LAST_ACK, TcpState.TIME_WAIT})
 """States in which the owner has everything it will get and said everything it had to say."""
-_CHALLENGES_PER_PERIOD = 10
-_CHALLENGE_PERIOD = 5.0
+_CHALLENGES_PER_PERIOD: Final = 10
+_CHALLENGE_PERIOD: Final = 5.0
 """RFC 5961 section 7 gives 10 challenge ACKs in 5 seconds as its example, there for a whole system; here they count per
 connection, so that nobody learns from the limit about other connections."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-ALPHA = 1 / 8
-BETA = 1 / 4
-K = 4
-GRANULARITY = 0.001
+from typing import Final
+
+ALPHA: Final = 1 / 8
+BETA: Final = 1 / 4
+K: Final = 4
+GRANULARITY: Final = 0.001
 """G: our clock is finer, but the loop that reads it wakes about once a millisecond at best."""
-UNMEASURED_LIMIT = 8
+UNMEASURED_LIMIT: Final = 8
 """Timeouts in a row after which a backed-off RTO is kept to the letter of RFC 6298."""
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...base.seqnum import MASK
 from .segment import sack_option
 from .tcb import Tcb
 
-MAXIMUM_BLOCKS = 4
+MAXIMUM_BLOCKS: Final = 4
 """RFC 2018 section 3: "40 bytes available for TCP options can specify a maximum of 4 blocks"."""
 
-MAXIMUM_REPORTS = 8
+MAXIMUM_REPORTS: Final = 8
 """Duplicates that wait to be reported, each in an ACK of its own: more in one batch are not worth their ACKs."""
 
 

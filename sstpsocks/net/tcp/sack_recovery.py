@@ -9,6 +9,8 @@ goes first, as far as transmit_room() allows.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...base.seqnum import distance, lt
 from . import ecn, tlp
 from .progress import advance
@@ -17,7 +19,7 @@ from .tcb import Tcb
 from .timestamps import clock, timed_out_data_acknowledged
 from .undo import F_RTO_NEW_DATA, F_RTO_OFF, F_RTO_WAIT
 
-_GROWTH_LIMIT = 2
+_GROWTH_LIMIT: Final = 2
 """RFC 3465 section 2.3, L: segments by which one acknowledgement may open the window in slow start after a timeout."""
 _NOTHING: list[Transmission] = []
 

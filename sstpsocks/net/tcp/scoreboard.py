@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from operator import attrgetter
+from typing import Final
 
-MAXIMUM_RECORDS = 1024
+MAXIMUM_RECORDS: Final = 1024
 """SACK blocks that would make more records than this beside one for each full segment in flight are ignored: a peer
 that acknowledges every second octet must not make each of its acknowledgements cost a walk over a million records."""
 
-_START = attrgetter("start")
+_START: Final = attrgetter("start")
 
 
 class Transmission:

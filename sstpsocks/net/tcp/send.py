@@ -6,6 +6,8 @@ lost: round-trip and retransmission clocks start here.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...base.seqnum import MASK, le, lt
 from . import black_hole, ecn
 from .sack import sack_due, take_sack_option
@@ -17,8 +19,8 @@ from .timestamps import clock
 from .tlp import schedule_probe
 from .window import acceptable_seq, advertise_window
 
-_HANDSHAKE = frozenset({TcpState.SYN_SENT, TcpState.SYN_RECEIVED})
-_DATA_MAY_GO = frozenset(
+_HANDSHAKE: Final = frozenset({TcpState.SYN_SENT, TcpState.SYN_RECEIVED})
+_DATA_MAY_GO: Final = frozenset(
     {TcpState.ESTABLISHED, TcpState.CLOSE_WAIT, TcpState.FIN_WAIT_1, TcpState.CLOSING, TcpState.LAST_ACK}
 )
 """States in which data or a FIN of ours may be unsent or unacknowledged."""

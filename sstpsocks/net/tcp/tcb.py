@@ -8,12 +8,13 @@ of it (news for the owner, output, the next deadline).
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ...base.bytequeue import ByteQueue
 from ...base.seqnum import MASK
 from ...errors import SstpsocksError
 from ..address import IPAddress
+from .builder import packet_builder
 from .congestion import CongestionControl, NewReno
 from .host import TcpHost
 from .prr import Prr
@@ -21,18 +22,17 @@ from .rack import Rack
 from .reassembly import Reassembly
 from .rtt import RttEstimator
 from .scoreboard import Scoreboard
-from .segment import packet_builder
 from .undo import Undo
 
 if TYPE_CHECKING:
     from .black_hole import BlackHole
     from .listener import TcpListener
 
-MINIMUM_MSS = 48
+MINIMUM_MSS: Final = 48
 """A peer's MSS option below this is taken as this: smaller segments would be all header."""
-DEFAULT_MSS = 536
+DEFAULT_MSS: Final = 536
 """RFC 9293 section 3.7.1 (MUST-15): what "TCP implementations MUST assume" over IPv4 without an MSS option."""
-DEFAULT_MSS_IPV6 = 1220
+DEFAULT_MSS_IPV6: Final = 1220
 """The same over IPv6: the minimum MTU of 1280 octets less 60."""
 
 
@@ -55,7 +55,7 @@ class TcpState(Enum):
     __hash__ = object.__hash__
 
 
-_COUNTED = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
+_COUNTED: Final = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
 """RFC 4022, tcpCurrEstab: "the current state is either ESTABLISHED or CLOSE-WAIT"."""
 
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from typing import Final
 
 from ...base.seqnum import MASK, le, lt
 from .segment import ACK, RST, TIMESTAMPS_SIZE, Segment
 from .tcb import Tcb
 
-TICK = 0.001
+TICK: Final = 0.001
 """A step of our clock, TSval, in seconds (section 5.4: between 1 ms and 1 s)."""
-OUTDATED = 24 * 86400.0
+OUTDATED: Final = 24 * 86400.0
 """RFC 7323 section 5.5: PAWS has a mechanism to "invalidate" TS.Recent "when a connection is idle for more than 24
 days"."""
 

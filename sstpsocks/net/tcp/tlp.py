@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..outer import LOOK_AGAIN
 from .tcb import Tcb
 
-MAX_ACK_DELAY = 0.2
+MAX_ACK_DELAY: Final = 0.2
 """TLP.max_ack_delay: how long the peer may delay an acknowledgement of a single segment; Linux assumes the same."""
-SHORTEST_PTO = 0.01
+SHORTEST_PTO: Final = 0.01
 """No probe sooner than this: on a path of microseconds two round trips are less than the jitter of any event loop."""
 
 

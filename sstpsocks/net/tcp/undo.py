@@ -7,14 +7,15 @@ timeout had not been sent again (F-RTO, RFC 5682), or the timestamp echoed is th
 from __future__ import annotations
 
 import copy
+from typing import Final
 
 from .congestion import CongestionControl
 
-F_RTO_OFF = 0
+F_RTO_OFF: Final = 0
 """No spurious timeout is suspected."""
-F_RTO_WAIT = 2
+F_RTO_WAIT: Final = 2
 """RFC 5682 section 3.1 step 2: the first segment was sent again, wait for the acknowledgement of new data."""
-F_RTO_NEW_DATA = 3
+F_RTO_NEW_DATA: Final = 3
 """Step 3: new data goes out instead of what seems lost; the next acknowledgement decides."""
 
 

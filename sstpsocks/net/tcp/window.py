@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...base.seqnum import MASK, lt
 from .tcb import Tcb, TcpState
 
-_TEXT_MAY_COME = frozenset({TcpState.ESTABLISHED, TcpState.FIN_WAIT_1, TcpState.FIN_WAIT_2})
-_MINIMUM_ROUND = 0.02
+_TEXT_MAY_COME: Final = frozenset({TcpState.ESTABLISHED, TcpState.FIN_WAIT_1, TcpState.FIN_WAIT_2})
+_MINIMUM_ROUND: Final = 0.02
 """Shortest time over which the owner's speed is measured; batches make shorter ones meaningless."""
-_SHORTEST_PATH = 0.002
+_SHORTEST_PATH: Final = 0.002
 """The window covers at least twice this time at the owner's speed: a turn here, one at the server, and some."""
-_ROUNDING_SLACK = 32
+_ROUNDING_SLACK: Final = 32
 """How many units of the scaled window rounding up may add to the buffer in all: a peer that sends single octets would
 gain a unit with each, without end. Beyond, the edge does move left by less than a unit on the wire; what was promised
 is still accepted."""
 
 
-_IDLE = 10.0
+_IDLE: Final = 10.0
 """A buffer whose owner consumed nothing for so long shrinks back to its first size."""
 
 

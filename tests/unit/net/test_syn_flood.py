@@ -6,7 +6,8 @@ from ipaddress import IPv4Address
 
 from sstpsocks.base.entropy import SeededEntropy
 from sstpsocks.net.stack import Stack
-from sstpsocks.net.tcp.segment import ACK, FIN, RST, SYN, PacketBuilder, Segment, parse_segment, syn_options
+from sstpsocks.net.tcp.builder import PacketBuilder
+from sstpsocks.net.tcp.segment import ACK, FIN, RST, SYN, Segment, parse_segment, syn_options
 from sstpsocks.net.tcp.tcb import TcpState
 
 OURS = IPv4Address("10.9.0.1")

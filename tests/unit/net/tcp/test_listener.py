@@ -6,8 +6,9 @@ from ipaddress import IPv4Address
 
 import dpkt
 
+from sstpsocks.net.tcp.builder import PacketBuilder
 from sstpsocks.net.tcp.listener import TcpListener
-from sstpsocks.net.tcp.segment import ACK, FIN, PSH, RST, SYN, PacketBuilder, syn_options
+from sstpsocks.net.tcp.segment import ACK, FIN, PSH, RST, SYN, syn_options
 from sstpsocks.net.tcp.tcb import TcpState
 from tests.helpers.tcp_host import TcpTestHost
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import dpkt
 import pytest
 
+from sstpsocks.net.tcp.builder import PacketBuilder, build_reset, packet_builder
 from sstpsocks.net.tcp.segment import (
     ACK,
     FIN,
     PSH,
     RST,
     SYN,
-    PacketBuilder,
-    build_reset,
-    packet_builder,
     parse_segment,
     syn_options,
 )
