@@ -11,9 +11,9 @@ The link is the only place that knows both SSTP and PPP. It carries each machine
 * PPP ended or failed -> SSTP disconnects; SSTP ended -> PPP's lower layer is down.
 
 Everything but IP packets takes the road through the two machines. IP packets of an open link are recognised in
-receive_data() itself, from the fixed eight bytes ``10 00 LL LL FF 03 00 21`` (``00 57`` for IPv6) in the common case,
-and are returned as spans of the input, so that no packet becomes an object of its own. The versions are mixed in them:
-a packet's first octet tells its version, and by it frame_packets() chooses the header too.
+receive_data() itself, in the common case by sstp/data_run.py from the fixed eight octets ``10 00 LL LL FF 03 00 21``
+(``00 57`` for IPv6), and are returned as spans of the input, so that no packet becomes an object of its own. The
+versions are mixed in them: a packet's first octet tells its version, and by it frame_packets() chooses the header too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address
-from struct import Struct
+from typing import Final
 
 from .errors import (
     AuthenticationFailed,
@@ -41,31 +41,23 @@ from .ppp.packet import PROTOCOL_IP, PROTOCOL_IPV6, parse_frame
 from .ppp.peer import PppPeer
 from .sstp import events as sstp_events
 from .sstp.client import SstpClient
+from .sstp.data_run import data_header, find_frames
 from .sstp.events import EndReason
-from .sstp.packet import HEADER_SIZE, MAX_PACKET, VERSION
+from .sstp.packet import HEADER_SIZE, VERSION
 from .sstp.server import SstpServer
 
-_FAST_HEADER = Struct(">HHI")  # version and C bit, length, FF 03 00 21 or FF 03 00 57
-_DATA_PACKET = 0x1000
-_IP_FRAME = 0xFF030021
-_IPV6_FRAME = 0xFF030057
-_OPEN_FRAMES = {
-    (False, False): frozenset[int](),
-    (True, False): frozenset({_IP_FRAME}),
-    (False, True): frozenset({_IPV6_FRAME}),
-    (True, True): frozenset({_IP_FRAME, _IPV6_FRAME}),
-}
-"""How frames begin that may pass, by whether IPCP and IPV6CP are open."""
-_IP_OFFSET = 8
-_IPV6_FIRST_OCTET = 0x60
+_IP_FRAME: Final = 0xFF030021
+_IPV6_FRAME: Final = 0xFF030057
+"""How frames with IP packets begin (RFC 1661 section 2, without compression)."""
+_IPV6_FIRST_OCTET: Final = 0x60
 """The least first octet of an IPv6 packet; those of IPv4 are below."""
 
 # A witness that got no answer is followed by another after so many seconds, while one is wanted.
-WITNESS_INTERVAL = 1.0
+WITNESS_INTERVAL: Final = 1.0
 
 # How long close() waits for the peer's LCP Terminate-Ack before it disconnects SSTP all the same. RFC 1661 would wait
 # for six seconds, but the carrier is reliable, and a peer that means to answer does so in one round trip.
-PPP_FAREWELL_TIME = 1.5
+PPP_FAREWELL_TIME: Final = 1.5
 
 
 class LinkPhase(Enum):
@@ -150,6 +142,17 @@ class LinkDown:
 LinkEvent = PhaseEntered | CredentialsWanted | PasswordChanged | LinkUp | Ipv6Up | Ipv6Down | LinkFailing | LinkDown
 
 
+class _Headers(dict[int, bytes]):
+    """The headers of data packets with one kind of frame, by the size of what they carry; made when first asked for."""
+
+    def __init__(self, kind: int) -> None:
+        self._kind = kind
+
+    def __missing__(self, size: int) -> bytes:
+        header = self[size] = data_header(size, self._kind)
+        return header
+
+
 class Link:
     """SSTP and PPP of one connection, in either role."""
 
@@ -165,8 +168,8 @@ class Link:
         self._closing = False
         self._was_up = False
         self._farewell_deadline: float | None = None
-        self._prefixes: dict[int, bytes] = {}
-        self._ipv6_prefixes: dict[int, bytes] = {}
+        self._headers = _Headers(_IP_FRAME)
+        self._ipv6_headers = _Headers(_IPV6_FRAME)
         self._witnesses: dict[int, float] = {}
         self.answered_through = -math.inf
         """When the latest LCP Echo-Request was sent that the peer has answered: it has seen all we sent before."""
@@ -211,18 +214,11 @@ class Link:
         """Walk the SSTP packets in ``data``; return the position of the first incomplete one."""
         position = 0
         size = len(data)
-        open_frames = self._open_frames()
-        unpack = _FAST_HEADER.unpack_from
-        while size - position >= HEADER_SIZE:
-            if size - position >= _IP_OFFSET:
-                kind, length, frame_header = unpack(data, position)
-                if kind == _DATA_PACKET and frame_header in open_frames and _IP_OFFSET < length <= MAX_PACKET:
-                    end = position + length
-                    if end > size:
-                        break
-                    spans.append((position + _IP_OFFSET, end))
-                    position = end
-                    continue
+        while True:
+            ip_frame, ipv6_frame = self._open_frames()
+            position = find_frames(data, position, ip_frame, ipv6_frame, spans)
+            if size - position < HEADER_SIZE:
+                break
             # MS-SSTP 2.2.1: the four reserved bits above the length are ignored on receipt.
             length = (data[position + 2] & 0x0F) << 8 | data[position + 3]
             well_formed = data[position] == VERSION and length >= HEADER_SIZE
@@ -234,15 +230,14 @@ class Link:
                 self._exchange(now)
                 if self.phase is LinkPhase.CLOSED:
                     return size
-                open_frames = self._open_frames()
             position = end
         return position
 
-    def _open_frames(self) -> frozenset[int]:
-        """Return how frames begin that may pass now."""
+    def _open_frames(self) -> tuple[int, int]:
+        """Return how frames of IPv4 and of IPv6 begin that may pass now, -1 for what may not."""
         if not self.sstp.passes_data:
-            return _OPEN_FRAMES[False, False]
-        return _OPEN_FRAMES[self.ppp.ipv4_open, self.ppp.ipv6_open]
+            return -1, -1
+        return (_IP_FRAME if self.ppp.ipv4_open else -1, _IPV6_FRAME if self.ppp.ipv6_open else -1)
 
     def _take_compressed_ip(self, data: bytes, position: int, end: int, spans: list[tuple[int, int]]) -> bool:
         """Take an IP frame with a compressed header (RFC 1661 6.5, 6.6); return whether it was one that may pass."""
@@ -265,21 +260,15 @@ class Link:
         IPv6 packets are left out while IPV6CP is not open: RFC 5072 section 2, "Before any IPv6 packets may be
         communicated, [...] the IPv6 Control Protocol MUST reach the Opened state".
         """
-        prefixes, ipv6_prefixes = self._prefixes, self._ipv6_prefixes
+        headers, ipv6_headers, ipv6_open = self._headers, self._ipv6_headers, self.ppp.ipv6_open
         pieces: list[bytes] = []
         for packet in packets:
-            size = len(packet)
             if packet[0] < _IPV6_FIRST_OCTET:
-                prefix = prefixes.get(size)
-                if prefix is None:
-                    prefix = prefixes[size] = _FAST_HEADER.pack(_DATA_PACKET, size + _IP_OFFSET, _IP_FRAME)
-            elif not self.ppp.ipv6_open:
-                continue
+                pieces.append(headers[len(packet)])
+            elif ipv6_open:
+                pieces.append(ipv6_headers[len(packet)])
             else:
-                prefix = ipv6_prefixes.get(size)
-                if prefix is None:
-                    prefix = ipv6_prefixes[size] = _FAST_HEADER.pack(_DATA_PACKET, size + _IP_OFFSET, _IPV6_FRAME)
-            pieces.append(prefix)
+                continue
             pieces.append(packet)
         return b"".join(pieces)
 
