@@ -106,6 +106,12 @@ class ClientChoice:
             hint = f"Allow it with --auth {format_auth_list((*self._methods, *added))}."
             if known[0] is AuthMethod.PAP:
                 hint += " PAP shows the server the password."
+        elif MSCHAP_1_VALUE in distinct:
+            # RFC 2433: half of its answer is made from the LAN Manager hash, and the server proves nothing.
+            hint = (
+                "MS-CHAPv1 is refused: its answers give the password away, and the server need not know it. Ask its"
+                " administrator to allow MS-CHAPv2."
+            )
         else:
             hint = f"{demanded} is not supported yet; ask the server's administrator to allow MS-CHAPv2."
         return NegotiationFailed(message, protocol="authentication", hint=hint)

@@ -785,6 +785,18 @@ def test_a_client_without_credentials_rejects_authentication() -> None:
     assert "insists on MS-CHAPv1 for authentication, and nothing is allowed" in str(error)
 
 
+def test_mschap_of_version_1_is_refused_with_the_reason() -> None:
+    book = client()
+    book._step(">> lcp Configure-Request 1 *", "")
+    for identifier in range(7):
+        book._step(f"<< lcp Configure-Request {identifier} auth=c22380", "")
+        if identifier < 6:
+            book._step(f">> lcp Configure-Nak {identifier} auth=c22381", "")
+    error = failure(book)
+    assert str(error) == "the server insists on MS-CHAPv1 for authentication, and only mschapv2 is allowed"
+    assert error.hint.startswith("MS-CHAPv1 is refused: its answers give the password away")
+
+
 def test_credentials_that_the_method_cannot_carry_are_an_authentication_failure() -> None:
     book = client(AuthMethod.PAP, credentials=Credentials("alice", "x" * 256))
     book.play("""
