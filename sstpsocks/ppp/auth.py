@@ -17,13 +17,15 @@ class AuthMethod(Enum):
     CHAP_MD5 = "chap"
     MSCHAPV2 = "mschapv2"
     EAP_MSCHAPV2 = "eap-mschapv2"
+    PEAP = "peap"
+    EAP_TLS = "eap-tls"
     EAP_GTC = "eap-gtc"
     EAP_MD5 = "eap-md5"
 
     @property
     def is_eap(self) -> bool:
         """Whether it runs within EAP."""
-        return self in _EAP_METHODS
+        return self not in (AuthMethod.PAP, AuthMethod.CHAP_MD5, AuthMethod.MSCHAPV2)
 
     @property
     def gives_keys(self) -> bool:
@@ -32,7 +34,6 @@ class AuthMethod(Enum):
 
 
 _WITHOUT_KEYS = frozenset({AuthMethod.PAP, AuthMethod.CHAP_MD5, AuthMethod.EAP_GTC, AuthMethod.EAP_MD5})
-_EAP_METHODS = frozenset({AuthMethod.EAP_MSCHAPV2, AuthMethod.EAP_GTC, AuthMethod.EAP_MD5})
 
 
 @dataclass(frozen=True, slots=True)

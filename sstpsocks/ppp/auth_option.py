@@ -22,7 +22,7 @@ OPTION_VALUES: dict[AuthMethod, bytes] = {
 _STRONGEST_FIRST = (AuthMethod.MSCHAPV2, AuthMethod.CHAP_MD5, AuthMethod.PAP)
 
 # What EAP gives when nothing of it is allowed: what SSTP can be bound with.
-_EAP_ADVICE = (AuthMethod.EAP_MSCHAPV2,)
+_EAP_ADVICE = (AuthMethod.EAP_MSCHAPV2, AuthMethod.PEAP)
 
 # Naks of the authentication option before the client gives up. SoftEther steps EAP, MS-CHAPv2, PAP whatever a Nak
 # asks for, so that PAP takes two; RRAS may repeat EAP, MS-CHAPv2, CHAP, PAP likewise.

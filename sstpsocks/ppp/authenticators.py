@@ -9,6 +9,7 @@ from .chap_machine import Lookup
 from .chap_mschapv2 import MsChapV2Client, MsChapV2Server
 from .eap.method import Users
 from .eap.methods import make_eap_client, make_eap_server
+from .eap.tls_engine import EapTlsClient, EapTlsServer
 from .pap import PapClient, PapServer
 
 
@@ -18,12 +19,13 @@ def make_client(
     entropy: Entropy,
     *,
     methods: tuple[AuthMethod, ...] = (),
+    tls: EapTlsClient | None = None,
     zero_hlak: bool = False,
 ) -> Authenticator:
     """Return the machine that logs in. Raises ConfigError when the credentials cannot be sent with the method.
 
-    ``methods`` are all that are allowed: within EAP the server chooses among them. ``zero_hlak`` binds bare
-    EAP-MSCHAPv2 to SSTP with zeroes (see eap/keys.py).
+    ``methods`` are all that are allowed: within EAP the server chooses among them. ``tls`` is what EAP-TLS and PEAP
+    need. ``zero_hlak`` binds bare EAP-MSCHAPv2 to SSTP with zeroes (see eap/keys.py).
     """
     match method:
         case AuthMethod.PAP:
@@ -33,7 +35,7 @@ def make_client(
         case AuthMethod.MSCHAPV2:
             return MsChapV2Client(credentials, entropy)
         case _:
-            return make_eap_client(methods or (method,), credentials, entropy, zero_hlak=zero_hlak)
+            return make_eap_client(methods or (method,), credentials, entropy, tls=tls, zero_hlak=zero_hlak)
 
 
 def make_server(
@@ -43,10 +45,12 @@ def make_server(
     name: str = "sstpsocks",
     *,
     methods: tuple[AuthMethod, ...] = (),
+    tls: EapTlsServer | None = None,
 ) -> Authenticator:
     """Return the machine that judges a client.
 
     ``name`` is what Challenges carry. ``methods`` are all that are demanded: within EAP they are proposed in turn.
+    ``tls`` is what EAP-TLS and PEAP need.
     """
     match method:
         case AuthMethod.PAP:
@@ -56,4 +60,4 @@ def make_server(
         case AuthMethod.MSCHAPV2:
             return MsChapV2Server(lookup, entropy, name=name)
         case _:
-            return make_eap_server(methods or (method,), Users(lookup, name), entropy)
+            return make_eap_server(methods or (method,), Users(lookup, name), entropy, tls=tls)

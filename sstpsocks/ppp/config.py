@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 from ..errors import LocalProtocolError
 from .auth import AuthMethod, Credentials
 from .automaton import MAX_CONFIGURE, RESTART_TIMER
+from .eap.tls_engine import EapTlsClient, EapTlsServer
 
 MAX_MRU = 4087  # MS-SSTP 3.1.5.2: 4095 less 4 of SSTP header and 4 of PPP header
 
@@ -39,6 +40,10 @@ class PppConfig:
     """Server: user name -> password, None for an unknown user."""
     name: str = "sstpsocks"
     """Server: the name in CHAP challenges."""
+    eap_tls: EapTlsClient | None = None
+    """Client: what EAP-TLS and PEAP need; without it neither is possible."""
+    eap_tls_server: EapTlsServer | None = None
+    """Server: the same."""
     eap_zero_hlak: bool = False
     """Client: bind bare EAP-MSCHAPv2 to SSTP with zeroes instead of its keys (see eap/keys.py)."""
     local_address: IPv4Address | None = None

@@ -85,10 +85,16 @@ class Login:
                 self._credentials,
                 self._entropy,
                 methods=self._config.methods,
+                tls=self._config.eap_tls,
                 zero_hlak=self._config.eap_zero_hlak,
             )
         if self._config.role is Role.SERVER and self._config.lookup is not None:
             return make_server(
-                method, self._config.lookup, self._entropy, self._config.name, methods=self._config.methods
+                method,
+                self._config.lookup,
+                self._entropy,
+                self._config.name,
+                methods=self._config.methods,
+                tls=self._config.eap_tls_server,
             )
         raise LocalProtocolError("nothing to authenticate with", layer="ppp")

@@ -206,6 +206,28 @@ class TlsEngine:
         """Return the peer's own certificate, parsed. Raises TlsFailed when there is none, ValueError for a bad one."""
         return x509.load_der_x509_certificate(self.peer_certificate_der())
 
+    def export_keying_material(self, label: str, length: int, context: bytes | None) -> bytes:
+        """Return keying material that both ends and nobody else can derive (RFC 5705; TLS 1.3: RFC 8446 section 7.5).
+
+        In TLS 1.2 no context is something else than an empty one.
+        """
+        return self._connection.export_keying_material(label.encode("ascii"), length, context)
+
+    def resume(self, session: SSL.Session) -> None:
+        """Offer the server to go on with an earlier session of the same context; call before the handshake."""
+        self._connection.set_session(session)
+
+    def final_session(self) -> SSL.Session | None:
+        """Return the session, to be resumed later. This connection must not be used any more."""
+        # OpenSSL takes a session whose connection goes away without close_notify for broken, and never resumes it.
+        self._connection.set_shutdown(SSL.SENT_SHUTDOWN | SSL.RECEIVED_SHUTDOWN)
+        return self._connection.get_session()
+
+    @property
+    def verified_now(self) -> bool:
+        """Whether this handshake has verified a chain: not so when it resumed a session."""
+        return bool(self._connection.get_verified_chain())
+
     @property
     def version(self) -> str:
         """The protocol, for example "TLSv1.3"."""

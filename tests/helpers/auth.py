@@ -10,6 +10,7 @@ from sstpsocks.ppp.auth import Authenticator, AuthEvent, AuthMethod, Credentials
 from sstpsocks.ppp.authenticators import make_client, make_server
 from sstpsocks.ppp.eap.packet import EapCode
 from sstpsocks.ppp.packet import PROTOCOL_EAP
+from tests.helpers.fake_tls import FakeTlsParameters
 
 PASSWORDS = {"alice": "open sesame", "LAB\\alice": "open sesame", "alice@LAB": "open sesame", "jürgen": "pässwörd €"}
 ALICE = Credentials("alice", "open sesame")
@@ -86,5 +87,10 @@ class Pair:
 def make_pair(
     method: AuthMethod, credentials: Credentials = ALICE, *, server: Authenticator | None = None, seed: int = 1
 ) -> Pair:
-    client = make_client(method, credentials, SeededEntropy(f"client {seed}"))
-    return Pair(client, server or make_server(method, PASSWORDS.get, SeededEntropy(f"server {seed}"), "lab"))
+    # EAP-TLS knows no passwords: it is the certificate's name that gets in, and one that is not trusted that does not.
+    tls = FakeTlsParameters(client_name=credentials.username, trusted=PASSWORDS.get(credentials.username) is not None)
+    if method is AuthMethod.EAP_TLS and credentials == WRONG:
+        tls = FakeTlsParameters(trusted=False)
+    client = make_client(method, credentials, SeededEntropy(f"client {seed}"), tls=tls)
+    entropy = SeededEntropy(f"server {seed}")
+    return Pair(client, server or make_server(method, PASSWORDS.get, entropy, "lab", tls=tls))

@@ -14,6 +14,7 @@ from sstpsocks.sstp.client import SstpClient
 from sstpsocks.sstp.machine import SstpTimers
 from sstpsocks.sstp.packet import HashProtocol
 from sstpsocks.sstp.server import SstpServer
+from tests.helpers.fake_tls import FakeTlsParameters
 
 CERTIFICATE = hashlib.sha512(b"certificate").digest()
 SERVER_ADDRESS = IPv4Address("10.0.0.1")
@@ -28,7 +29,9 @@ def make_client(
     methods: tuple[AuthMethod, ...] = (AuthMethod.MSCHAPV2,),
     ipv6: bool = False,
 ) -> Link:
-    config = PppConfig(role=Role.CLIENT, methods=methods, credentials=Credentials("alice", password), ipv6=ipv6)
+    credentials = Credentials("alice", password)
+    tls = FakeTlsParameters()
+    config = PppConfig(role=Role.CLIENT, methods=methods, credentials=credentials, ipv6=ipv6, eap_tls=tls)
     return Link(SstpClient(certificate, timers=SstpTimers()), PppPeer(config, SeededEntropy("client")))
 
 
@@ -46,6 +49,7 @@ def make_server(
         peer_address=CLIENT_ADDRESS,
         dns=(SERVER_ADDRESS,),
         ipv6=ipv6,
+        eap_tls_server=FakeTlsParameters(),
     )
     entropy = SeededEntropy("server")
     return Link(SstpServer(CERTIFICATE, entropy, offered_hashes=hashes), PppPeer(config, entropy))

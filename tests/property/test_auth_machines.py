@@ -18,6 +18,7 @@ from sstpsocks.ppp.auth_packet import (
 from sstpsocks.ppp.authenticators import make_client, make_server
 from sstpsocks.ppp.mschapv2_messages import FailureMessage, ResponseValue, SuccessMessage
 from tests.helpers.auth import ALICE, PASSWORDS, WRONG, make_pair
+from tests.helpers.fake_tls import FakeTlsParameters
 
 octet = st.integers(0, 255)
 short = st.binary(max_size=255)
@@ -97,7 +98,11 @@ framed = st.builds(
 @given(st.sampled_from(AuthMethod), st.booleans(), st.lists(st.binary(max_size=80) | framed, max_size=12))
 def test_random_packets(method: AuthMethod, client: bool, packets: list[bytes]) -> None:
     entropy = SeededEntropy(1)
-    machine = make_client(method, ALICE, entropy) if client else make_server(method, PASSWORDS.get, entropy)
+    tls = FakeTlsParameters()
+    if client:
+        machine = make_client(method, ALICE, entropy, tls=tls)
+    else:
+        machine = make_server(method, PASSWORDS.get, entropy, tls=tls)
     machine.start(0.0)
     for number, packet in enumerate(packets):
         feed(machine, packet, float(number))

@@ -187,7 +187,8 @@ class EapClient:
             self.state = EapClientState.REFUSED
             self._events.append(self._event(Refusal("the server ended the log-in")))
         else:
-            self._refuse(self._conversation.refusal or self._explain_failure())
+            method = self._conversation.method
+            self._refuse((method.pending if method is not None else None) or self._explain_failure())
 
     def _refuse(self, refusal: Refusal) -> None:
         self._refused.append(self._credentials)

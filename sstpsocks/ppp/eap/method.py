@@ -52,6 +52,8 @@ class PeerMethod(ABC):
         self.msk: bytes | None = None
         """Master session key, 64 bytes; None: the method gives none, or not yet."""
         self.refusal: Refusal | None = None
+        self.pending: Refusal | None = None
+        """What a Failure that comes now is due to; more Requests may come before."""
         self.message = ""
         """The server's text, cleaned."""
         self.password_changed = False

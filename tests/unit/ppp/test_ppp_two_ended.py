@@ -20,6 +20,7 @@ from sstpsocks.ppp.events import (
 )
 from sstpsocks.ppp.packet import PROTOCOL_EAP, build_frame
 from sstpsocks.ppp.peer import PppConfig, PppPeer, Role
+from tests.helpers.fake_tls import FakeTlsParameters
 
 GATEWAY = IPv4Address("10.9.0.1")
 ADDRESS = IPv4Address("10.9.0.2")
@@ -43,7 +44,8 @@ class Pair:
         lose: int = -1,
         duplicate: int = -1,
     ) -> None:
-        client = PppConfig(methods=client_methods, credentials=Credentials("alice", password))
+        tls = FakeTlsParameters(trusted=password == "wonderland")
+        client = PppConfig(methods=client_methods, credentials=Credentials("alice", password), eap_tls=tls)
         server = PppConfig(
             role=Role.SERVER,
             methods=server_methods,
@@ -51,6 +53,7 @@ class Pair:
             local_address=GATEWAY,
             peer_address=ADDRESS,
             dns=dns,
+            eap_tls_server=tls,
         )
         self.client = PppPeer(client, SeededEntropy("client"))
         self.server = PppPeer(server, SeededEntropy("server"))

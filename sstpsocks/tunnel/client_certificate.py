@@ -1,0 +1,127 @@
+"""The user's own certificate: from PEM files or from PKCS#12, with or without a pass phrase."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.utils import CryptographyDeprecationWarning
+
+from ..errors import ConfigError
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+"""Private keys that can sign a TLS handshake."""
+
+_UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")  # Microsoft's user principal name, an otherName
+_ENCRYPTED_HINT = "--client-key-passphrase-file gives the pass phrase; at a terminal it is asked for."
+
+
+class PassphraseNeeded(ConfigError):
+    """The key is encrypted, and no pass phrase was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """A certificate with its key, and what the server may need to verify it."""
+
+    certificate: x509.Certificate
+    key: PrivateKey = field(repr=False)
+    above: tuple[x509.Certificate, ...] = ()
+    """The certificates of the authorities between it and a root."""
+
+    @property
+    def user(self) -> str:
+        """Who it is for: its UPN, e-mail address or common name, as Windows takes them; empty when it says nothing."""
+        return certificate_user(self.certificate)
+
+
+def certificate_user(certificate: x509.Certificate) -> str:
+    """Return the user that a certificate is for, empty when it does not say."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        pass
+    else:
+        for name in names.get_values_for_type(x509.OtherName):
+            # The value is a UTF8String in DER: a tag, a length of one octet and the text.
+            if name.type_id == _UPN and len(name.value) > 2 and name.value[0] == 0x0C and name.value[1] < 0x80:
+                return name.value[2 : 2 + name.value[1]].decode("utf-8", "replace")
+        for mail in names.get_values_for_type(x509.RFC822Name):
+            return mail
+    for attribute in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME):
+        return str(attribute.value)
+    return ""
+
+
+def load_client_certificate(
+    certificate_path: str, key_path: str | None = None, passphrase: str | None = None
+) -> ClientCertificate:
+    """Read a certificate and its key.
+
+    ``certificate_path`` holds PEM, with the certificates above it behind it, or PKCS#12; ``key_path`` the key in PEM
+    when it is in a file of its own. Raises PassphraseNeeded when the key is encrypted and there is no pass phrase,
+    ConfigError for anything else.
+    """
+    data = _read(certificate_path)
+    secret = passphrase.encode() if passphrase is not None else None
+    with warnings.catch_warnings():
+        # Odd serial numbers of private authorities are no concern here.
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        if b"-----BEGIN" in data:
+            chain = _pem_certificates(data, certificate_path)
+            key = _pem_key(_read(key_path) if key_path is not None else data, key_path or certificate_path, secret)
+        else:
+            key, chain = _pkcs12(data, certificate_path, secret)
+    if not isinstance(key, PrivateKey):
+        raise ConfigError(f"the key of the client certificate {certificate_path} is of a kind that TLS cannot use")
+    own = next((c for c in chain if c.public_key() == key.public_key()), None)
+    if own is None:
+        raise ConfigError(f"no certificate in {certificate_path} belongs to the key")
+    return ClientCertificate(own, key, tuple(c for c in chain if c is not own))
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", path=path) from error
+
+
+def _pem_certificates(data: bytes, path: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(data)
+    except ValueError as error:
+        raise ConfigError(f"{path} holds no readable certificate", path=path) from error
+
+
+def _pem_key(data: bytes, path: str, passphrase: bytes | None) -> object:
+    if b"PRIVATE KEY-----" not in data:
+        raise ConfigError(f"{path} holds no private key", path=path, hint="Name the key's file with --client-key.")
+    encrypted = b"ENCRYPTED" in data
+    if encrypted and passphrase is None:
+        raise PassphraseNeeded(f"the private key in {path} is encrypted", path=path, hint=_ENCRYPTED_HINT)
+    try:
+        return serialization.load_pem_private_key(data, passphrase if encrypted else None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        # Without the library's text: it may quote what it was given.
+        what = "the pass phrase of the private key in" if encrypted else "the private key in"
+        raise ConfigError(f"{what} {path} is wrong or not readable", path=path) from error
+
+
+def _pkcs12(data: bytes, path: str, passphrase: bytes | None) -> tuple[object, list[x509.Certificate]]:
+    try:
+        key, own, above = pkcs12.load_key_and_certificates(data, passphrase)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if passphrase is None:
+            message = f"{path} is neither PEM nor PKCS#12 without a pass phrase"
+            raise PassphraseNeeded(message, path=path, hint=_ENCRYPTED_HINT) from error
+        raise ConfigError(f"{path} is not PKCS#12, or the pass phrase is wrong", path=path) from error
+    if key is None or own is None:
+        raise ConfigError(f"{path} lacks the certificate or its private key", path=path)
+    return key, [own, *above]
