@@ -31,7 +31,7 @@ VERSIONS = pytest.mark.parametrize("version", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VE
 @pytest.fixture(scope="module", params=PROGRAMS)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EapServer]:
     reason = missing(request.param)
-    if reason is not None and "CI" in os.environ:
+    if reason is not None and "SSTPSOCKS_TEST_RADIUS" in os.environ:
         pytest.fail(reason)
     if reason is not None:
         pytest.skip(reason)
