@@ -264,7 +264,7 @@ def _f_rto(tcb: Tcb, board: Scoreboard, ack: int, count: int, delivered: list[Tr
         # (3.b) Something arrived that was not sent again: the timeout was spurious.
         undo(tcb, board, now)
     else:
-        # (3.a) "set the congestion window to no more than 3 * MSS, and proceed with the conventional RTO recovery"
+        # (3.a) At most 3 MSS, and on with the conventional recovery.
         tcb.congestion.cwnd = min(tcb.congestion.cwnd, 3 * tcb.snd_mss)
 
 

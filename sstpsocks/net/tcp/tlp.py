@@ -16,7 +16,7 @@ SHORTEST_PTO: Final = 0.01
 def schedule_probe(tcb: Tcb, now: float) -> None:
     """Start, restart or stop the PTO timer after new data was sent or acknowledged.
 
-    RFC 8985 section 7.2: a probe is not scheduled "if in fast recovery, RTO recovery, or if segments have been SACKed",
+    RFC 8985 section 7.2: a probe is not scheduled in fast recovery, in RTO recovery or when segments have been SACKed,
     nor while another is unanswered; after a timeout the retransmission timer is at work already.
     """
     board = tcb.scoreboard
