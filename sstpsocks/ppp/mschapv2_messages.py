@@ -32,7 +32,10 @@ _FAILURES = {
         "wrong user name or password",
         f"{CREDENTIALS_HINT} Some servers want DOMAIN\\user or user@domain.",
     ),
-    ERROR_CHANGING_PASSWORD: ("the password could not be changed", "Ask the administrator."),
+    ERROR_CHANGING_PASSWORD: (
+        "the password could not be changed",
+        "The server may want a longer one, or one that was not used before; its administrator knows the rules.",
+    ),
 }
 
 _FIELD = re.compile(r"\s*([ERCVS])=(\S*)")
