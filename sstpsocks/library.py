@@ -29,6 +29,7 @@ from .tunnel.settings import (
     CredentialRequest,
     Credentials,
     CredentialSource,
+    EapSettings,
     PasswordObserver,
     Timeouts,
     TrustSettings,
@@ -115,6 +116,7 @@ async def open_tunnel(
     password: str | CredentialSource,
     password_changed: PasswordObserver = ignore_password,
     methods: Sequence[str] = tuple(method.value for method in DEFAULT_METHODS),
+    eap: EapSettings | None = None,
     ca_file: str | None = None,
     pin_sha256: Sequence[str] = (),
     server_name: str | None = None,
@@ -134,7 +136,8 @@ async def open_tunnel(
     ``password`` is the password, or an async function that returns Credentials at each log-in (one-time codes).
     A server that wants another one (its request has the reason EXPIRED) is given ``new_password`` of the Credentials,
     and ``password_changed`` is told when it has taken that. ``methods`` names what may be used to log in, most wanted
-    first; "pap" and "chap", which are not among the default, give the server more than it should have. ``ca_file``
+    first; "pap" and "chap", which are not among the default, give the server more than it should have. ``eap`` is
+    what "peap" and "eap-tls" need: our certificate, and which authentication server to trust. ``ca_file``
     (PEM) replaces the system's roots; ``pin_sha256`` accepts just the certificates (or public keys) with these
     SHA-256 digests in hexadecimal; ``server_name`` is the name to verify when it differs from ``host``.
     ``connect_to`` connects to another address than the name's. ``mtu``: octets of the largest IP packet sent, 576 to
@@ -176,6 +179,7 @@ async def open_tunnel(
             credentials=_fixed(password) if isinstance(password, str) else password,
             password_changed=password_changed,
             methods=tuple(_method(name) for name in methods),
+            eap=eap if eap is not None else EapSettings(),
             mtu=mtu,
             timeouts=timeouts if timeouts is not None else Timeouts(),
             reconnect=reconnect,

@@ -165,6 +165,8 @@ class Link:
         self._rest = b""
         self._events: deque[LinkEvent] = deque()
         self._username = ""
+        self.method: AuthMethod | None = None
+        """How the client has logged in; None: not yet, or without having to."""
         self._closing = False
         self._was_up = False
         self._farewell_deadline: float | None = None
@@ -386,7 +388,8 @@ class Link:
     def _on_ppp(self, event: ppp_events.PppEvent, now: float) -> None:
         match event:
             case ppp_events.LcpOpened(peer_mru, method):
-                wanted = f"server asks for {method.value}" if method else "server asks for no authentication"
+                name = "no authentication" if method is None else "EAP" if method.is_eap else method.value
+                wanted = f"server asks for {name}"
                 self._enter(LinkPhase.AUTHENTICATION, f"MRU {peer_mru}, {wanted}")
             case ppp_events.AuthenticationSucceeded():
                 self._authenticated(event, now)
@@ -424,6 +427,7 @@ class Link:
 
     def _authenticated(self, event: ppp_events.AuthenticationSucceeded, now: float) -> None:
         self._username = event.username
+        self.method = event.method
         if event.password_changed:
             self._events.append(PasswordChanged())
         method = event.method.value if isinstance(event.method, AuthMethod) else "no authentication"

@@ -11,7 +11,7 @@ from typing import Literal
 
 from ..errors import ConfigError
 from ..ppp.auth import AuthMethod
-from ..tunnel.settings import DEFAULT_METHODS, DEFAULT_MTU, DEFAULT_PORT, Timeouts, TrustSettings, TunnelSettings
+from ..tunnel.settings import DEFAULT_MTU, DEFAULT_PORT, EapSettings, Timeouts, TrustSettings, TunnelSettings
 from . import values
 from .configfile import FILE_NAME, ConfigFile, config_folder, load
 from .credentials import (
@@ -22,6 +22,7 @@ from .credentials import (
     PromptPassword,
     first_line_of,
 )
+from .eap_config import client_certificate, default_methods
 from .keyring_password import KeyringPassword
 from .layers import (
     Layers,
@@ -124,8 +125,15 @@ def _config_file(layers: Layers, environ: Mapping[str, str]) -> ConfigFile | Non
 
 def _tunnel(layers: Layers, has_terminal: bool) -> tuple[TunnelSettings, PasswordSource]:
     server = _server(layers)
-    username = _username(layers)
-    password = _password(layers, has_terminal)
+    methods = _methods(layers)
+    certificate = client_certificate(layers, has_terminal=has_terminal)
+    if methods == (AuthMethod.EAP_TLS,) and certificate is not None:
+        # The certificate is all that it takes; it also says who the user is.
+        username = _username(layers, certificate.user)
+        password: PasswordSource = FixedPassword("", "--eap-cert")
+    else:
+        username = _username(layers)
+        password = _password(layers, has_terminal)
     port = server.port or DEFAULT_PORT
     connect_to = layers.parsed("connect_to", values.parse_connect_to)
     server_name = layers.parsed("server_name", values.ascii_host)
@@ -140,10 +148,18 @@ def _tunnel(layers: Layers, has_terminal: bool) -> tuple[TunnelSettings, Passwor
             ca_file=_ca_file(layers),
             pins=_pins(layers),
         ),
+        eap=EapSettings(
+            ca_file=_ca_file(layers, "eap_ca_file"),
+            server_names=_server_names(layers),
+            pins=_pins(layers, "eap_pin_sha256"),
+            certificate=certificate,
+            outer_identity=layers.text("outer_identity") or "",
+            hlak=_hlak(layers),
+        ),
         username=username,
         credentials=password,
         password_changed=password.changed,
-        methods=_methods(layers),
+        methods=methods,
         mtu=layers.integer("mtu", DEFAULT_MTU),
         timeouts=Timeouts(
             connect=layers.seconds("connect_timeout", limits.connect),
@@ -161,6 +177,16 @@ def _tunnel(layers: Layers, has_terminal: bool) -> tuple[TunnelSettings, Passwor
         pcap_file=layers.text("pcap"),
     )
     return settings, password
+
+
+def _hlak(layers: Layers) -> Literal["auto", "keys", "zero"]:
+    match layers.text("hlak"):
+        case "keys":
+            return "keys"
+        case "zero":
+            return "zero"
+        case _:
+            return "auto"
 
 
 def _reconnect(layers: Layers) -> Literal["auto", "never"]:
@@ -220,7 +246,7 @@ def _server(layers: Layers) -> values.Server:
     return _parse_server(setting)
 
 
-def _username(layers: Layers) -> str:
+def _username(layers: Layers, default: str = "") -> str:
     """Return the user of the strongest source that gives one, as "user" or inside the server's address."""
     for layer in layers.all:
         user = layer.get("user")
@@ -234,6 +260,8 @@ def _username(layers: Layers) -> str:
             if origin is not None and not name.isprintable():
                 raise origin.error("the user name holds control characters")
             return name
+    if default:
+        return default
     raise ConfigError(
         "no user name was given", hint="Give it with --user NAME, in SSTPSOCKS_USER or as user in the file"
     )
@@ -276,8 +304,8 @@ def _password_source(layers: Layers, has_terminal: bool) -> PasswordSource:
             return FixedPassword(text, setting.origin)
 
 
-def _ca_file(layers: Layers) -> str | None:
-    setting = layers.find("ca_file")
+def _ca_file(layers: Layers, option: str = "ca_file") -> str | None:
+    setting = layers.find(option)
     if setting is None:
         return None
     path = str(setting.value)
@@ -291,8 +319,18 @@ def _ca_file(layers: Layers) -> str | None:
     return path
 
 
-def _pins(layers: Layers) -> tuple[bytes, ...]:
-    setting = layers.find("pin_sha256")
+def _server_names(layers: Layers) -> tuple[str, ...]:
+    setting = layers.find("eap_server_name")
+    if setting is None or not isinstance(setting.value, tuple):
+        return ()
+    try:
+        return tuple(values.ascii_host(item) for item in setting.value)
+    except ValueError as error:
+        raise setting.error(str(error)) from None
+
+
+def _pins(layers: Layers, option: str = "pin_sha256") -> tuple[bytes, ...]:
+    setting = layers.find(option)
     if setting is None or not isinstance(setting.value, tuple):
         return ()
     try:
@@ -304,7 +342,7 @@ def _pins(layers: Layers) -> tuple[bytes, ...]:
 def _methods(layers: Layers) -> tuple[AuthMethod, ...]:
     setting = layers.find("auth")
     if setting is None or not isinstance(setting.value, tuple):
-        return DEFAULT_METHODS
+        return default_methods(layers)
     try:
         return values.parse_methods(setting.value)
     except ValueError as error:

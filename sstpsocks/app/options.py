@@ -171,8 +171,69 @@ OPTIONS: tuple[Option, ...] = (
         group=LOGIN,
         metavar="LIST",
         default="mschapv2,eap-mschapv2",
-        help="what may be used to log in, most wanted first: mschapv2, eap-mschapv2, and eap-gtc, eap-md5, chap, pap, "
-        "which show the server the password or prove nothing to us",
+        help="what may be used to log in, most wanted first: mschapv2, eap-mschapv2, peap, eap-tls, and eap-gtc, "
+        "eap-md5, chap, pap, which show the server the password or prove nothing to us; with --ca-file or an --eap-... "
+        "option also peap, with --eap-cert eap-tls first of all",
+    ),
+    Option(
+        name="eap-cert",
+        kind=Kind.PATH,
+        group=LOGIN,
+        metavar="FILE",
+        help="log in by EAP-TLS with this certificate: PKCS#12, or PEM with the certificates above it behind it",
+    ),
+    Option(
+        name="eap-key",
+        kind=Kind.PATH,
+        group=LOGIN,
+        metavar="FILE",
+        help="its private key (PEM), if that is in a file of its own",
+    ),
+    Option(
+        name="eap-passphrase-file",
+        kind=Kind.PATH,
+        group=LOGIN,
+        metavar="FILE",
+        help="the pass phrase of the key or the PKCS#12 file is the first line of FILE; without it a terminal asks",
+    ),
+    Option(
+        name="eap-ca-file",
+        kind=Kind.PATH,
+        group=LOGIN,
+        metavar="FILE",
+        help="PEM file with the only root certificates to trust for the authentication server of PEAP and EAP-TLS, "
+        "instead of those of --ca-file or the system",
+    ),
+    Option(
+        name="eap-server-name",
+        kind=Kind.LIST,
+        group=LOGIN,
+        metavar="NAME",
+        help="a name that the authentication server's certificate must hold one of; repeatable; without, any that "
+        "the --ca-file or --eap-ca-file has signed, or the VPN server's with the system's root certificates",
+    ),
+    Option(
+        name="eap-pin-sha256",
+        kind=Kind.LIST,
+        group=LOGIN,
+        metavar="HEX",
+        help="SHA-256 of the authentication server's certificate or public key; a match replaces the checks of chain "
+        "and name; repeatable",
+    ),
+    Option(
+        name="outer-identity",
+        group=LOGIN,
+        metavar="NAME",
+        help="the user name to give before the authentication server has proved itself, such as anonymous@REALM",
+    ),
+    Option(
+        name="hlak",
+        group=LOGIN,
+        metavar="WHAT",
+        choices=("auto", "keys", "zero"),
+        default="auto",
+        help="what binds the tunnel to a log-in by eap-mschapv2: its keys, zeroes, or auto, which tries zeroes when "
+        "the server ends the call because of the keys",
     ),
     Option(
         name="listen",

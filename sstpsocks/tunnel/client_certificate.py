@@ -18,7 +18,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 """Private keys that can sign a TLS handshake."""
 
 _UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")  # Microsoft's user principal name, an otherName
-_ENCRYPTED_HINT = "--client-key-passphrase-file gives the pass phrase; at a terminal it is asked for."
+_ENCRYPTED_HINT = "--eap-passphrase-file gives the pass phrase; at a terminal it is asked for."
 
 
 class PassphraseNeeded(ConfigError):
@@ -30,7 +30,7 @@ class ClientCertificate:
     """A certificate with its key, and what the server may need to verify it."""
 
     certificate: x509.Certificate
-    key: PrivateKey = field(repr=False)
+    key: PrivateKey = field(repr=False, compare=False)
     above: tuple[x509.Certificate, ...] = ()
     """The certificates of the authorities between it and a root."""
 
@@ -102,7 +102,7 @@ def _pem_certificates(data: bytes, path: str) -> list[x509.Certificate]:
 
 def _pem_key(data: bytes, path: str, passphrase: bytes | None) -> object:
     if b"PRIVATE KEY-----" not in data:
-        raise ConfigError(f"{path} holds no private key", path=path, hint="Name the key's file with --client-key.")
+        raise ConfigError(f"{path} holds no private key", path=path, hint="Name the key's file with --eap-key.")
     encrypted = b"ENCRYPTED" in data
     if encrypted and passphrase is None:
         raise PassphraseNeeded(f"the private key in {path} is encrypted", path=path, hint=_ENCRYPTED_HINT)

@@ -34,12 +34,13 @@ from ..net.autoconf.slaac import stable_identifier
 from ..net.dhcp import HOST_NAME, DhcpInformation
 from ..net.route import RouteTable
 from ..net.stack import Stack
-from ..ppp.auth import Credentials
+from ..ppp.auth import AuthMethod, Credentials
 from ..ppp.ipcp import IpcpOption
 from ..ppp.peer import PppConfig, PppPeer, Role
 from ..sstp.client import SstpClient
 from ..sstp.machine import SstpTimers
 from .driver import Driver
+from .eap_login import EapLogin
 from .inform import ask_dhcp, strict_table
 from .ipv6 import MIN_MTU as MIN_IPV6_MTU
 from .ipv6 import Ipv6Host
@@ -88,13 +89,15 @@ class ServerConnection:
         refused: set[Credentials],
         secret: bytes,
         unasked: frozenset[int] = frozenset(),
+        eap: EapLogin | None = None,
         dial: Dial = connect_transport,
         tap: PcapTap | None = None,
     ) -> None:
         """``refused``: credentials that the server refused before; they are never sent, and new ones are added.
 
         ``secret``: what our identifiers in IPv6 are made from. ``unasked``: options of IPCP that the server rejected
-        before, which spares another rejection. ``dial``: connects to the server.
+        before, which spares another rejection. ``eap``: what is kept for log-ins by EAP. ``dial``: connects to the
+        server.
         """
         self._settings = settings
         self._entropy = entropy
@@ -106,6 +109,7 @@ class ServerConnection:
         self._refused = refused
         self._secret = secret
         self._unasked = UNASKED | unasked
+        self._eap = eap if eap is not None else EapLogin(settings)
         self._dial = dial
         self._identifier: bytes | None = None
         self._ipv6: Ipv6Host | None = None
@@ -139,6 +143,11 @@ class ServerConnection:
         """The options of IPCP that are of no use with this server."""
         rejected = self.driver.link.ppp.network.rejected if self.driver is not None else frozenset[int]()
         return self._unasked | rejected
+
+    @property
+    def method(self) -> AuthMethod | None:
+        """How we have logged in; None: not yet, or without having to."""
+        return self.driver.link.method if self.driver is not None else None
 
     @property
     def mtu(self) -> int:
@@ -228,7 +237,9 @@ class ServerConnection:
             magic_number=False,
             unasked=self._unasked,
             methods=settings.methods,
-            credentials=credentials,
+            credentials=replace(credentials, outer_identity=settings.eap.outer_identity),
+            eap_tls=self._eap.tls,
+            eap_zero_hlak=self._eap.zero_hlak,
             lcp_timeout=limits.lcp,
             authentication_timeout=limits.authentication,
             address_timeout=limits.addresses,

@@ -18,6 +18,7 @@ from ..ppp.auth import Credentials
 from .connection import ServerConnection
 from .datagrams import UdpSocket
 from .driver import Driver
+from .eap_login import EapLogin
 from .entropy_source import SystemEntropy
 from .network import IPAddress, is_global_ipv6
 from .reach import Dial, connect_transport
@@ -152,6 +153,7 @@ class Session:
         self._tap: PcapTap | None = None
         self._dial = dial
         self._refused: set[Credentials] = set()
+        self._eap = EapLogin(settings)
         # One for all connections of the session, so that a reconnect brings the same IPv6 address back.
         self._secret = settings.identifier_secret or self._entropy.random_bytes(16)
 
@@ -266,7 +268,24 @@ class Session:
     # Coming and going
 
     async def _connect(self) -> ServerConnection:
-        connection = ServerConnection(
+        connection = self._new_connection()
+        try:
+            await connection.connect()
+        except TunnelError as error:
+            if not self._eap.try_otherwise(connection.method, error):
+                raise
+            text = f"{error}; dialling again, with another crypto binding"
+            self._on_state(TunnelState(TunnelStatus.CONNECTING, text))
+            connection = self._new_connection()
+            await connection.connect()
+        self._eap.worked()
+        self._connection = connection
+        addresses = ", ".join(map(str, self.info.addresses))
+        self._on_state(TunnelState(TunnelStatus.UP, f"tunnel to {self.settings.server} is up as {addresses}"))
+        return connection
+
+    def _new_connection(self) -> ServerConnection:
+        return ServerConnection(
             self.settings,
             entropy=self._entropy,
             observe=self._observe,
@@ -274,14 +293,10 @@ class Session:
             refused=self._refused,
             secret=self._secret,
             unasked=self._connection.unasked if self._connection is not None else frozenset(),
+            eap=self._eap,
             dial=self._dial,
             tap=self._tap,
         )
-        await connection.connect()
-        self._connection = connection
-        addresses = ", ".join(map(str, self.info.addresses))
-        self._on_state(TunnelState(TunnelStatus.UP, f"tunnel to {self.settings.server} is up as {addresses}"))
-        return connection
 
     async def _supervise(self, connection: ServerConnection) -> None:
         """Dial again each time the tunnel is lost; end the last connection in order when that is no longer wanted."""

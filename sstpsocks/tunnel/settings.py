@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 # The vocabulary of a log-in is part of the settings; floors above take it from here.
 from ..ppp.auth import AuthMethod as AuthMethod
 from ..ppp.auth import Credentials as Credentials
+
+if TYPE_CHECKING:
+    from .client_certificate import ClientCertificate
 
 DEFAULT_PORT = 443
 DEFAULT_MTU = 1400  # Windows' default; larger inner packets may not survive the network behind the server
@@ -61,7 +64,9 @@ class Timeouts:
     """How long each step may take, in seconds."""
 
     connect: float = 15.0
-    """Resolving the server's name and TCP."""
+    """Resolving the server's name and TCP; of the proxy, where there is one."""
+    proxy: float = 30.0
+    """Everything that a proxy takes until it leads to the server."""
     tls: float = 15.0
     http: float = 60.0
     lcp: float = 30.0
@@ -83,6 +88,70 @@ class TrustSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EapSettings:
+    """How to log in by EAP. The authentication server that TLS leads to there is usually another one."""
+
+    ca_file: str | None = None
+    """PEM file with the only authorities to trust; None: those of TrustSettings."""
+    server_names: tuple[str, ...] = ()
+    """Names, one of which its certificate must hold; empty: any, but the tunnel server's with public authorities."""
+    pins: tuple[bytes, ...] = ()
+    """SHA-256 digests of its certificate or public key; when given, one must match, and nothing else counts."""
+    certificate: ClientCertificate | None = None
+    """Ours, for EAP-TLS (client_certificate.py)."""
+    outer_identity: str = ""
+    """Who to be until the server has proved itself, such as "anonymous@realm"; empty: the user."""
+    hlak: Literal["auto", "keys", "zero"] = "auto"
+    """What binds SSTP to bare EAP-MSCHAPv2: its key, zeroes, or what the server wants (eap_login.py)."""
+
+
+class ProxyKind(Enum):
+    """How a proxy is spoken to; the value is the scheme of its URL."""
+
+    HTTP = "http"
+    HTTPS = "https"
+    """HTTP inside TLS."""
+    SOCKS5 = "socks5"
+    """The server's name is resolved here."""
+    SOCKS5H = "socks5h"
+    """The server's name is resolved by the proxy."""
+
+
+class ProxyMethod(Enum):
+    """How to log in to an HTTP proxy; the value is the scheme in lower case."""
+
+    NEGOTIATE = "negotiate"
+    DIGEST = "digest"
+    NTLM = "ntlm"
+    BASIC = "basic"
+
+    @property
+    def spelling(self) -> str:
+        """The scheme as it is usually written."""
+        return "NTLM" if self is ProxyMethod.NTLM else self.value.capitalize()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """A proxy on the way to the server."""
+
+    kind: ProxyKind
+    host: str
+    port: int
+    username: str = ""
+    credentials: CredentialSource | None = field(default=None, repr=False)
+    """Asked when the proxy wants a log-in; None: nobody can be asked."""
+    methods: tuple[ProxyMethod, ...] = tuple(ProxyMethod)
+    """What may be used to log in to an HTTP proxy; the strongest that it offers is."""
+    ca_file: str | None = None
+    """PEM file with the only roots to trust for a proxy inside TLS; None: the system's."""
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"proxy {host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelSettings:
     """One server and how to log in to it."""
 
@@ -91,12 +160,21 @@ class TunnelSettings:
     port: int = DEFAULT_PORT
     connect_to: tuple[str, int] | None = None
     """Connect to this address and port instead; names and checks stay those of ``host``."""
+    proxy: ProxySettings | None = None
+    """The proxy that leads to the server; without one the connection is made directly."""
+    source_address: str | None = None
+    """The local address to connect from; None: the system's choice."""
+    tenant_id: str | None = None
+    """Asked for in the SSTP request (MS-SSTP 3.2.4.1); other servers than those that want it answer 404."""
+    alternatives: tuple[TunnelSettings, ...] = ()
+    """Other servers, to be tried in this order when this one cannot be reached."""
     trust: TrustSettings
     username: str = ""
     credentials: CredentialSource
     password_changed: PasswordObserver = ignore_password
     methods: tuple[AuthMethod, ...] = DEFAULT_METHODS
     """What may be used to log in, most wanted first."""
+    eap: EapSettings = field(default_factory=EapSettings)
     mtu: int = DEFAULT_MTU
     """Largest IP packet we send, 576 to 4087 octets."""
     timeouts: Timeouts = field(default_factory=Timeouts)

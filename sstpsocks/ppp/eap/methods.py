@@ -56,7 +56,7 @@ def make_eap_client(
     """
     allowed = usable(methods, tls)
     if not allowed:
-        raise ConfigError("EAP-TLS needs a client certificate", hint="Give one with --client-cert.")
+        raise ConfigError("EAP-TLS needs a client certificate", hint="Give one with --eap-cert.")
     username = credentials.username or (tls.certificate_name if tls is not None else "")
     # The outer identity is for the methods that give the real one inside of TLS.
     outer = credentials.outer_identity if {AuthMethod.PEAP, AuthMethod.EAP_TLS} & set(allowed) else ""
@@ -80,7 +80,7 @@ def advise(offered: tuple[MethodType, ...], methods: tuple[AuthMethod, ...], tls
     if missing:
         hints.append(f"Allow it with --auth {format_auth_list((*methods, missing[0]))}.")
     if AuthMethod.EAP_TLS in known and (tls is None or not tls.has_certificate):
-        hints.append("EAP-TLS needs a client certificate: --client-cert.")
+        hints.append("EAP-TLS needs a client certificate: --eap-cert.")
     if missing and missing[0] is AuthMethod.EAP_GTC:
         hints.append("EAP-GTC shows the server the password.")
     return " ".join(hints)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from sstpsocks.app.cli.parser import parse_connect
 from sstpsocks.app.config import Configuration, load_configuration
@@ -16,6 +17,7 @@ from sstpsocks.app.options import OPTIONS, Place
 from sstpsocks.errors import ConfigError
 from sstpsocks.ppp.auth import AuthMethod
 from sstpsocks.tunnel.settings import Timeouts
+from tests.helpers.certificates import issue
 
 
 def load(tmp_path: Path, *flags: str, file: str | None = None, **variables: str) -> Configuration:
@@ -85,6 +87,54 @@ def test_flags_beat_environment_beats_profile_beats_defaults(tmp_path: Path) -> 
     assert configuration.tunnel.timeouts.lcp == 4.0
 
 
+CERTIFICATE = issue([], subject="carol")
+COMMON = {"SERVER": "h", "USER": "alice", "PASSWORD": "x"}
+
+
+def test_the_default_methods_follow_from_what_there_is(tmp_path: Path) -> None:
+    both = (AuthMethod.MSCHAPV2, AuthMethod.EAP_MSCHAPV2)
+    assert load(tmp_path, **COMMON).tunnel.methods == both
+    ca_file, client = tmp_path / "ca.pem", tmp_path / "client.pem"
+    ca_file.write_bytes(CERTIFICATE.pem)
+    client.write_bytes(CERTIFICATE.pem + CERTIFICATE.key_pem)
+    assert load(tmp_path, "--eap-ca-file", str(ca_file), **COMMON).tunnel.methods == (*both, AuthMethod.PEAP)
+    assert load(tmp_path, "--eap-cert", str(client), **COMMON).tunnel.methods == (AuthMethod.EAP_TLS, *both)
+
+
+def test_a_certificate_needs_neither_user_nor_password(tmp_path: Path) -> None:
+    client = tmp_path / "client.pem"
+    client.write_bytes(CERTIFICATE.pem + CERTIFICATE.key_pem)
+    tunnel = load(tmp_path, "--eap-cert", str(client), SERVER="h").tunnel
+    assert tunnel.methods == (AuthMethod.EAP_TLS,)
+    assert tunnel.username == "carol"
+    assert tunnel.eap.certificate is not None
+    assert load(tmp_path, "--eap-cert", str(client), SERVER="h", USER="bob").tunnel.username == "bob"
+
+
+def test_a_key_without_a_certificate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="of no use without --eap-cert"):
+        load(tmp_path, "--eap-key", "x", **COMMON)
+
+
+def test_an_encrypted_key_is_asked_for_at_a_terminal_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = tmp_path / "client.pem"
+    protection = serialization.BestAvailableEncryption(b"letmein")
+    key = CERTIFICATE.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
+    client.write_bytes(CERTIFICATE.pem + key)
+    with pytest.raises(ConfigError, match="is encrypted"):
+        load(tmp_path, "--eap-cert", str(client), SERVER="h")
+    prompts: list[str] = []
+
+    def answer(prompt: str) -> str:
+        prompts.append(prompt)
+        return "letmein"
+
+    monkeypatch.setattr("getpass.getpass", answer)
+    configuration = load_with(tmp_path, ["h", "--eap-cert", str(client)], {}, None, terminal=True)
+    assert configuration.tunnel.eap.certificate is not None
+    assert prompts == [f"Pass phrase of {client}: "]
+
+
 def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
     """The same values by flags, by environment and by file give the same settings."""
     ca_file = tmp_path / "ca.pem"
@@ -95,6 +145,10 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
     password.write_text("hunter2\n")
     for path in (socks, password):
         path.chmod(0o600)
+    client, key = tmp_path / "client.pem", tmp_path / "client.key"
+    issued = issue([], subject="alice")
+    client.write_bytes(issued.pem)
+    key.write_bytes(issued.key_pem)
     given = {
         "server": "vpn.example.org",
         "server-name": "other.example.org",
@@ -106,6 +160,14 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "one-time-password": "true",
         "new-password-file": str(password),
         "auth": "pap,mschapv2",
+        "eap-cert": str(client),
+        "eap-key": str(key),
+        "eap-passphrase-file": str(password),
+        "eap-ca-file": str(ca_file),
+        "eap-server-name": "radius.example.org,nps.example.org",
+        "eap-pin-sha256": "ef" * 32,
+        "outer-identity": "anonymous@example.org",
+        "hlak": "zero",
         "listen": "0.0.0.0:0",
         "allow-remote": "true",
         "socks-user": "local",

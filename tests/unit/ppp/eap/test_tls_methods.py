@@ -157,9 +157,9 @@ def test_eap_tls_without_a_certificate_is_not_offered() -> None:
     with pytest.raises(ConfigError, match="needs a client certificate"):
         make_eap_client((M.EAP_TLS,), ALICE, SeededEntropy(1), tls=tls)
     assert advise((TLS,), (M.PEAP,), tls) == (
-        "Allow it with --auth peap,eap-tls. EAP-TLS needs a client certificate: --client-cert."
+        "Allow it with --auth peap,eap-tls. EAP-TLS needs a client certificate: --eap-cert."
     )
-    assert advise((TLS,), (M.EAP_TLS,), tls) == "EAP-TLS needs a client certificate: --client-cert."
+    assert advise((TLS,), (M.EAP_TLS,), tls) == "EAP-TLS needs a client certificate: --eap-cert."
 
 
 def peer_of(*, tls13: bool = True) -> EapTlsPeer:
