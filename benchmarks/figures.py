@@ -57,18 +57,6 @@ class Ratio:
     paired: tuple[float, ...]
 
 
-def summarize(runs: Sequence[dict[str, Measurement]]) -> dict[str, Summary]:
-    """Put together what the runs of one peer measured, by the name of the figure."""
-    found: dict[str, list[Measurement]] = {}
-    for run in runs:
-        for name, measurement in run.items():
-            found.setdefault(name, []).append(measurement)
-    return {
-        name: Summary(tuple(each.value for each in measured), measured[0].unit, measured[0].better)
-        for name, measured in found.items()
-    }
-
-
 def ratio(ours: Summary, theirs: Summary) -> Ratio | None:
     """Return how much better ours is; None where neither way is better, or a value is zero."""
     if ours.better == "neither" or not all(ours.values) or not all(theirs.values):

@@ -88,7 +88,7 @@ def markdown(cases: Mapping[str, CaseResult]) -> str:
 
 def case_lines(name: str, case: CaseResult) -> list[str]:
     """Return the part of one case."""
-    summaries = {peer: result.summaries() for peer, result in case.peers.items() if result.runs}
+    summaries = {peer: result.figures for peer, result in case.peers.items() if result.runs}
     keys = [key for key in keys_of(summaries.values()) if ": " not in key]
     lines = [f"## {case.title}", "", f"`{name}`: {conditions_text(case.conditions)}; {runs_text(case)}.", ""]
     rows = [[case.peers[peer].title, *(cell(found.get(key)) for key in keys)] for peer, found in summaries.items()]
@@ -103,7 +103,7 @@ def case_lines(name: str, case: CaseResult) -> list[str]:
 
 def runs_text(case: CaseResult) -> str:
     """Return how many runs there were, of which commit, under which load."""
-    counts = {len(result.runs) for result in case.peers.values() if result.runs}
+    counts = {result.runs for result in case.peers.values() if result.runs}
     runs = " or ".join(str(count) for count in sorted(counts)) or "no"
     told = case.circumstances
     load = f"load average {told['load before']} before and {told.get('load after', '?')} after"

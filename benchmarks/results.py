@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Measurement, Summary, summarize
+from benchmarks.figures import Measurement, Summary
 
 LIBRARIES = ("trio", "pyOpenSSL", "cryptography")
 
@@ -30,11 +31,16 @@ class PeerResult:
     version: str = ""
     skipped: str = ""
     """Why there are no runs, or no more."""
-    runs: list[dict[str, Measurement]] = field(default_factory=list)
+    runs: int = 0
+    figures: dict[str, Summary] = field(default_factory=dict)
+    """Of all runs, by name."""
 
-    def summaries(self) -> dict[str, Summary]:
-        """Return the figures of all runs by name."""
-        return summarize(self.runs)
+    def add(self, run: Mapping[str, Measurement]) -> None:
+        """Take the figures of one more run."""
+        self.runs += 1
+        for name, measurement in run.items():
+            earlier = self.figures[name].values if name in self.figures else ()
+            self.figures[name] = Summary((*earlier, measurement.value), measurement.unit, measurement.better)
 
 
 @dataclass
@@ -83,7 +89,9 @@ def _git(root: Path, *arguments: str) -> str:
 def save(path: Path, cases: Mapping[str, CaseResult]) -> None:
     """Write the file."""
     content = {name: asdict(case) for name, case in cases.items()}
-    path.write_text(json.dumps({"cases": content}, indent=1) + "\n")
+    text = json.dumps({"cases": content}, indent=1)
+    # A line for each figure.
+    path.write_text(re.sub(r"\{[^{}]*\}", lambda found: " ".join(found[0].split()), text) + "\n")
 
 
 def load(path: Path) -> dict[str, CaseResult]:
@@ -99,5 +107,9 @@ def _case(content: dict[str, Any]) -> CaseResult:
 
 
 def _peer(content: dict[str, Any]) -> PeerResult:
-    runs = [{name: Measurement(**each) for name, each in run.items()} for run in content.pop("runs")]
-    return PeerResult(**content, runs=runs)
+    figures = {name: _summary(each) for name, each in content.pop("figures").items()}
+    return PeerResult(**content, figures=figures)
+
+
+def _summary(content: dict[str, Any]) -> Summary:
+    return Summary(tuple(content["values"]), content["unit"], content["better"])

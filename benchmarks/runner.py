@@ -80,7 +80,7 @@ def _take_turns(result: CaseResult, turns: dict[str, Turn], runs: int) -> None:
             except (RuntimeError, OSError) as error:
                 told.skipped = f"failed in run {number + 1}: {type(error).__name__}: {error}"
             else:
-                told.runs.append(figures)
+                told.add(figures)
                 head = ", ".join(f"{key} {each.value:.4g}" for key, each in list(figures.items())[:4])
                 say(f"   {number + 1} {name:20} {head}")
             if told.skipped:

@@ -68,7 +68,7 @@ def find(cases: Mapping[str, CaseResult], case: str, peer: str, key: str) -> Sum
     """Return the figures of a peer in a case."""
     if case not in cases or peer not in cases[case].peers:
         return None
-    return cases[case].peers[peer].summaries().get(key)
+    return cases[case].peers[peer].figures.get(key)
 
 
 def over(name: str, measure: str, case: str, other: str, must: tuple[float | None, float], stretch: float) -> Target:
@@ -111,9 +111,21 @@ TARGETS = (
     over("up", "upload over openconnect + ocproxy", "bulk-up", OCPROXY, (1.5, 3.0), 5.0),
     over("down-kernel", "download over openconnect, kernel TCP", "bulk-down", KERNEL, (None, 1.0), 2.0),
     share("share-down", "share of pyOpenSSL alone, download, packed records", "bulk-down", (0.15, 0.40), 0.60),
-    share("share-down-single", "the same, one packet per record", "bulk-down-single", (0.40, 0.70), 0.85),
+    share(
+        "share-down-single",
+        "share of pyOpenSSL alone, download, one packet per record",
+        "bulk-down-single",
+        (0.40, 0.70),
+        0.85,
+    ),
     share("share-up", "share of pyOpenSSL alone, upload, packed records", "bulk-up", (0.12, 0.30), 0.50),
-    share("share-up-single", "the same, one packet per record", "bulk-up-single", (0.35, 0.60), 0.80),
+    share(
+        "share-up-single",
+        "share of pyOpenSSL alone, upload, one packet per record",
+        "bulk-up-single",
+        (0.35, 0.60),
+        0.80,
+    ),
     over("distant", "download at 50 ms over ocproxy", "distant-down", OCPROXY, (15.0, 15.0), 25.0),
     over("distant-kernel", "download at 50 ms over kernel TCP", "distant-down", KERNEL, (1.0, 1.0), 1.5),
     over("loss-down", "download, 1 % loss, 50 ms, over kernel TCP", "distant-down-loss-1", KERNEL, (1.0, 1.0), 1.3),

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.figures import Better, Measurement, Summary, jain, percentile, ratio, summarize
+from benchmarks.figures import Better, Summary, jain, percentile, ratio
 
 
 def summary(*values: float, better: Better = "more") -> Summary:
     return Summary(values, "", better)
-
-
-def test_runs_are_put_together_by_the_name_of_the_figure() -> None:
-    runs = [
-        {"MB/s": Measurement(1.0), "p50": Measurement(9.0, "ms", "less")},
-        {"MB/s": Measurement(3.0)},
-        {"MB/s": Measurement(2.0)},
-    ]
-    found = summarize(runs)
-    assert (found["MB/s"].least, found["MB/s"].median, found["MB/s"].greatest) == (1.0, 2.0, 3.0)
-    assert found["p50"] == Summary((9.0,), "ms", "less")
 
 
 def test_a_ratio_compares_medians_and_runs_that_followed_each_other() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks import report, results
-from benchmarks.figures import Measurement
+from benchmarks.figures import Measurement, Summary
 from benchmarks.results import CaseResult, PeerResult
 
 CIRCUMSTANCES = {
@@ -28,8 +28,10 @@ def run(rate: float, cost: float, process: str) -> dict[str, Measurement]:
 
 
 def case() -> CaseResult:
-    ours = PeerResult("our build", ours=True, version="1.0", runs=[run(100.0, 2.0, "us"), run(120.0, 2.0, "us")])
-    theirs = PeerResult("another", version="9.0", runs=[run(50.0, 6.0, "them"), run(60.0, 6.0, "them")])
+    ours, theirs = PeerResult("our build", ours=True, version="1.0"), PeerResult("another", version="9.0")
+    for rates in ((100.0, 50.0), (120.0, 60.0)):
+        ours.add(run(rates[0], 2.0, "us"))
+        theirs.add(run(rates[1], 6.0, "them"))
     absent = PeerResult("a third", skipped="not installed: third")
     return CaseResult(
         "Download", {"mtu": 1400, "pack": 1, "loss": 0.0}, CIRCUMSTANCES, {"ours": ours, "b": theirs, "c": absent}
@@ -39,6 +41,16 @@ def case() -> CaseResult:
 def row(markdown: str, start: str) -> list[str]:
     line = next(line for line in markdown.splitlines() if line.startswith(f"| {start} |"))
     return [text.strip() for text in line.strip("|").split("|")]
+
+
+def test_runs_are_put_together_by_the_name_of_the_figure() -> None:
+    found = PeerResult("")
+    found.add({"MB/s": Measurement(1.0), "p50": Measurement(9.0, "ms", "less")})
+    found.add({"MB/s": Measurement(3.0)})
+    found.add({"MB/s": Measurement(2.0)})
+    rates = found.figures["MB/s"]
+    assert (rates.least, rates.median, rates.greatest) == (1.0, 2.0, 3.0)
+    assert found.figures["p50"] == Summary((9.0,), "ms", "less")
 
 
 def test_a_case_is_a_table_of_medians_and_ranges() -> None:

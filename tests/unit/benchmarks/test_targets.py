@@ -12,13 +12,12 @@ from benchmarks.targets import Target
 
 def measured(*, ours: float, theirs: float, key: str = "MB/s", compiled: float | None = None) -> dict[str, CaseResult]:
     better: Better = "less" if key.endswith("ms") else "more"
-    peers = {
-        "sstpsocks": PeerResult("ours", ours=True, runs=[{key: Measurement(ours, better=better)}]),
-        "other": PeerResult("other", runs=[{key: Measurement(theirs, better=better)}]),
-    }
+    peers = {"sstpsocks": PeerResult("ours", ours=True), "other": PeerResult("other")}
+    peers["sstpsocks"].add({key: Measurement(ours, better=better)})
+    peers["other"].add({key: Measurement(theirs, better=better)})
     if compiled is not None:
-        runs = [{key: Measurement(compiled, better=better)}]
-        peers["sstpsocks-compiled"] = PeerResult("compiled", ours=True, runs=runs)
+        peers["sstpsocks-compiled"] = PeerResult("compiled", ours=True)
+        peers["sstpsocks-compiled"].add({key: Measurement(compiled, better=better)})
     return {"case": CaseResult("", {}, {}, peers)}
 
 
