@@ -5,10 +5,16 @@ The tunnel's names are loaded on first use, so that ``sstpsocks --help`` imports
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .errors import SstpsocksError
+
+if os.environ.get("SSTPSOCKS_PURE", "0") not in ("", "0"):
+    from ._sources import prefer_sources
+
+    prefer_sources()
 
 if TYPE_CHECKING:
     from .library import CredentialRequest, Credentials, Timeouts, Tunnel, open_tunnel

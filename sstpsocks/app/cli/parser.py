@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..._version import __version__
+from ...base.build import COMPILED
 from ...errors import ConfigError
 from ..options import OPTIONS, Kind, Option, Place
 
@@ -88,7 +89,9 @@ def connect_parser() -> Parser:
             _add(groups[option.group], option)
     general = parser.add_argument_group("other")
     general.add_argument("-h", "--help", action="help", help="show this help and exit")
-    general.add_argument("--version", action="version", version=f"sstpsocks {__version__}", help="show the version")
+    build = "compiled" if COMPILED else "interpreted"
+    version = f"sstpsocks {__version__} ({build})"
+    general.add_argument("--version", action="version", version=version, help="show the version and the build")
     parser.add_argument(
         *_PASSWORD_FLAGS, nargs="?", action=_RefusePassword, default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )

@@ -13,6 +13,7 @@ from sstpsocks import __version__
 from sstpsocks.app.cli.main import main
 from sstpsocks.app.cli.parser import connect_parser, parse_connect, split_command
 from sstpsocks.app.options import OPTIONS, Place
+from sstpsocks.base.build import COMPILED
 from sstpsocks.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -40,7 +41,8 @@ def test_help_and_version_go_to_standard_output() -> None:
     words = result.stdout.replace(",", " ").split()
     for option in OPTIONS:
         assert (option.flag in words) is (Place.FLAG in option.places)
-    assert sstpsocks("--version").stdout == f"sstpsocks {__version__}\n"
+    build = "compiled" if COMPILED else "interpreted"
+    assert sstpsocks("--version").stdout == f"sstpsocks {__version__} ({build})\n"
     assert "--once" in sstpsocks("demo", "--help").stdout
 
 
