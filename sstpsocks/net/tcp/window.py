@@ -10,7 +10,7 @@ from .tcb import Tcb, TcpState
 _TEXT_MAY_COME: Final = frozenset({TcpState.ESTABLISHED, TcpState.FIN_WAIT_1, TcpState.FIN_WAIT_2})
 _MINIMUM_ROUND: Final = 0.02
 """Shortest time over which the owner's speed is measured; batches make shorter ones meaningless."""
-_SHORTEST_PATH: Final = 0.002
+_SHORTEST_PATH: Final = 0.001
 """The window covers at least twice this time at the owner's speed: a turn here, one at the server, and some."""
 _ROUNDING_SLACK: Final = 32
 """How many units of the scaled window rounding up may add to the buffer in all: a peer that sends single octets would
