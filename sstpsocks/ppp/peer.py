@@ -32,10 +32,13 @@ from .events import (
 from .lcp import Lcp
 from .login import Login
 from .network import NetworkProtocols
-from .packet import DEFAULT_MRU, PROTOCOL_IP, PROTOCOL_IPV6, PROTOCOL_LCP, build_frame, parse_frame
+from .packet import DEFAULT_MRU, PROTOCOL_EAP, PROTOCOL_IP, PROTOCOL_IPV6, PROTOCOL_LCP, build_frame, parse_frame
 from .texts import no_answer, peer_ended_login, terminate_text
 
 __all__ = ["Phase", "PppConfig", "PppCounters", "PppPeer", "Role"]
+
+# Seconds that a server which rejects an EAP packet has for asking for something else in LCP. SoftEther does at once.
+EAP_REJECT_GRACE = 3.0
 
 _REJECTS_LCP = "rejects the essentials of LCP"
 
@@ -75,6 +78,8 @@ class PppPeer:
         self.network = NetworkProtocols(config, entropy, self._events.append)
         """IPCP and IPV6CP."""
         self._deadline: float | None = None
+        self._late_error: NegotiationFailed | None = None
+        """What the deadline means, when it is not that the peer was too slow."""
         self._authenticated = False
         self._end_reason = ""
         self._ended_by_peer = False
@@ -210,7 +215,7 @@ class PppPeer:
         self._pump(now)
         if self._deadline is not None and now >= self._deadline:
             protocol = "lcp" if self.phase is Phase.ESTABLISH else "authentication"
-            self._fail(no_answer(protocol, self._config), now)
+            self._fail(self._late_error or no_answer(protocol, self._config), now)
         elif (error := self.network.overdue(now)) is not None:
             self._fail(error, now)
 
@@ -307,6 +312,7 @@ class PppPeer:
     def _enter_establish(self, now: float) -> None:
         self.phase = Phase.ESTABLISH
         self._deadline = now + self._config.lcp_timeout
+        self._late_error = None
 
     def _leave_network(self, reason: str, now: float) -> None:
         self._login.end()
@@ -340,7 +346,13 @@ class PppPeer:
     def _on_protocol_rejected(self, protocol: int, now: float) -> None:
         if protocol == self._login.protocol:
             message = f"{self._config.peer_name} rejects the authentication protocol that it agreed to"
-            self._fail(NegotiationFailed(message, protocol="authentication"), now)
+            error = NegotiationFailed(message, protocol="authentication")
+            if protocol == PROTOCOL_EAP:
+                # SoftEther answers a Nak of EAP-TLS so, and then asks for something else in LCP.
+                self._late_error = error
+                self._deadline = now + EAP_REJECT_GRACE
+            else:
+                self._fail(error, now)
         elif (error := self.network.reject(protocol, now)) is not None:
             self._fail(error, now)
 

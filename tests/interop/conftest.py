@@ -28,6 +28,8 @@ class Server:
     ca_file: str
     auth: str
     """Methods to test, comma separated: each logs in once."""
+    eap_cert: str
+    """A certificate with its key, which is all that it takes to log in by EAP-TLS."""
     http: str
     """URL of a folder by address that holds 64m.bin."""
     http_by_name: str
@@ -96,6 +98,7 @@ def server() -> Server:
         server_name=get("SERVER_NAME"),
         ca_file=get("CA_FILE"),
         auth=get("AUTH", "mschapv2"),
+        eap_cert=get("EAP_CERT"),
         http=get("HTTP"),
         http_by_name=get("HTTP_BY_NAME"),
         sha256_64m=get("SHA256_64M"),

@@ -20,6 +20,9 @@ from .packet import EapCode, EapPacket, MethodType, describe_type
 from .peer_conversation import PeerConversation, PeerMethods
 
 
+_CERTIFICATE_HINT = "It may not know the certificate, or want another user name with it (--user)."
+
+
 class EapClientState(Enum):
     """What the client waits for."""
 
@@ -209,7 +212,8 @@ class EapClient:
         conversation = self._conversation
         if conversation.method is not None:
             message = f"the server refused the log-in by {describe_type(conversation.method.kind)}"
-            hint = f"{CREDENTIALS_HINT} The account may also lack the permission to dial in; its administrator can see."
+            check = _CERTIFICATE_HINT if conversation.method.method is AuthMethod.EAP_TLS else CREDENTIALS_HINT
+            hint = f"{check} The account may also lack the permission to dial in; its administrator can see."
         elif conversation.refused_types:
             offered = tuple(dict.fromkeys(conversation.refused_types))
             names = ", then ".join(map(describe_type, offered))

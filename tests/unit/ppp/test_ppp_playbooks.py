@@ -296,6 +296,44 @@ def test_a_server_that_knows_only_eap() -> None:
     assert error.hint.startswith("Allow it with --auth mschapv2,eap-mschapv2")
 
 
+def eap_begun() -> Playbook:
+    """SoftEther 5.01 with a user who has a password: within EAP it has only EAP-TLS, whose Nak it rejects in LCP."""
+    book = client(AuthMethod.EAP_MSCHAPV2, AuthMethod.MSCHAPV2, login=AuthMethod.MSCHAPV2)
+    book.play("""
+    >> lcp Configure-Request 1 *
+    << lcp Configure-Ack 1 mru=4087 magic=*
+    << lcp Configure-Request 0 mru=1500 auth=c227
+    >> lcp Configure-Ack 0 mru=1500 auth=c227
+    !! LcpOpened
+    << eap 1 1 01
+    >> eap 2 1 01616c696365
+    << eap 1 1 0d20
+    >> eap 2 1 031a
+    << lcp Protocol-Reject 2 c22702010006031a
+    """)
+    return book
+
+
+def test_softether_rejects_a_nak_of_eap_tls_and_goes_on_in_lcp() -> None:
+    eap_begun().play("""
+    << lcp Configure-Request 3 auth=c22381
+    >> lcp Configure-Request 2 *
+    >> lcp Configure-Ack 3 auth=c22381
+    << lcp Configure-Ack 2 mru=4087 magic=*
+    !! LcpOpened peer_mru=1500, method=<AuthMethod.MSCHAPV2
+    << login
+    >> chap 2 *
+    << login
+    !! AuthenticationSucceeded
+    """)
+
+
+def test_a_server_that_rejects_eap_and_has_nothing_else() -> None:
+    book = eap_begun()
+    book._step("@3.5", "")
+    assert "rejects the authentication protocol that it agreed to" in str(failure(book))
+
+
 def test_a_repeated_demand_is_naked_with_the_next_method() -> None:
     client(AuthMethod.MSCHAPV2, AuthMethod.PAP).play("""
         >> lcp Configure-Request 1 *
