@@ -346,13 +346,13 @@ class PppPeer:
     def _on_protocol_rejected(self, protocol: int, now: float) -> None:
         if protocol == self._login.protocol:
             message = f"{self._config.peer_name} rejects the authentication protocol that it agreed to"
-            error = NegotiationFailed(message, protocol="authentication")
+            rejection = NegotiationFailed(message, protocol="authentication")
             if protocol == PROTOCOL_EAP:
                 # SoftEther answers a Nak of EAP-TLS so, and then asks for something else in LCP.
-                self._late_error = error
+                self._late_error = rejection
                 self._deadline = now + EAP_REJECT_GRACE
             else:
-                self._fail(error, now)
+                self._fail(rejection, now)
         elif (error := self.network.reject(protocol, now)) is not None:
             self._fail(error, now)
 
