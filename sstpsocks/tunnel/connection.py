@@ -12,7 +12,6 @@ from ..base.entropy import Entropy
 from ..errors import (
     AuthenticationFailed,
     ConnectionLost,
-    SstpsocksError,
     TunnelClosed,
     TunnelError,
 )
@@ -39,6 +38,7 @@ from ..ppp.ipcp import IpcpOption
 from ..ppp.peer import PppConfig, PppPeer, Role
 from ..sstp.client import SstpClient
 from ..sstp.machine import SstpTimers
+from .credentials import CredentialKeeper
 from .driver import Driver
 from .eap_login import EapLogin
 from .inform import ask_dhcp, strict_table
@@ -46,7 +46,7 @@ from .ipv6 import MIN_MTU as MIN_IPV6_MTU
 from .ipv6 import Ipv6Host
 from .network import IPAddress
 from .reach import Dial, connect_transport
-from .settings import MAX_MTU, CredentialReason, CredentialRequest, TunnelSettings
+from .settings import MAX_MTU, CredentialReason, TunnelSettings
 from .steps import Step, StepObserver, StepReport
 from .transport import SocketTransport
 from .upstream import open_sstp, start_tls
@@ -56,9 +56,6 @@ if TYPE_CHECKING:
 
 # MS-SSTP 3.2.2: the negotiation timer is 60 s; it must not cut short an authentication that the user allows more time.
 NEGOTIATION_TIMER = 60.0
-
-# RFC 2759 section 6: ERROR_PASSWD_EXPIRED.
-PASSWORD_EXPIRED = 648
 
 # How long the farewells of a failed or ended connection may take.
 GRACE_PERIOD = 3.0
@@ -105,15 +102,13 @@ class ServerConnection:
         self._nursery = nursery
         self._tap = tap
         self._driver_scope = trio.CancelScope(shield=True)
-        self._asking = trio.CancelScope()
-        self._refused = refused
+        self._credentials = CredentialKeeper(settings, refused)
         self._secret = secret
         self._unasked = UNASKED | unasked
         self._eap = eap if eap is not None else EapLogin(settings)
         self._dial = dial
         self._identifier: bytes | None = None
         self._ipv6: Ipv6Host | None = None
-        self._credentials: Credentials | None = None
         self._step = Step.SSTP
         self.driver: Driver | None = None
         self.link_up: LinkUp | None = None
@@ -202,7 +197,7 @@ class ServerConnection:
 
     async def _connect(self) -> None:
         settings = self._settings
-        credentials = await self._ask(CredentialReason.LOGIN, "")
+        credentials = await self._credentials.ask(CredentialReason.LOGIN)
         # MS-SSTP 3.2.4.1: a new identifier for each attempt; the server's administrator finds the attempt by it.
         self.correlation_id = f"{{{str(uuid.UUID(bytes=self._entropy.random_bytes(16), version=4)).upper()}}}"
         transport = await self._dial(settings, self._observe)
@@ -262,41 +257,6 @@ class ServerConnection:
             self._finish(None)
             self.down.set()
 
-    # Credentials
-
-    async def _ask(self, reason: CredentialReason, message: str) -> Credentials:
-        request = CredentialRequest(reason, self._settings.username, self._settings.server, message)
-        credentials = await self._settings.credentials(request)
-        if credentials in self._refused:
-            # Repeating a refused password locks accounts.
-            raise AuthenticationFailed(
-                message or f"server {self._settings.server} refused this password before",
-                hint="it was not sent again: the password source gave the same one as before",
-            )
-        self._credentials = credentials
-        return credentials
-
-    async def _retry(self, driver: Driver, wanted: CredentialsWanted) -> None:
-        failure = AuthenticationFailed(wanted.message, code=wanted.code, hint=wanted.hint)
-        with trio.CancelScope() as self._asking:
-            try:
-                expired = wanted.code == PASSWORD_EXPIRED
-                reason = CredentialReason.EXPIRED if expired else CredentialReason.RETRY
-                credentials = await self._ask(reason, wanted.message)
-                driver.act(lambda: driver.link.retry_authentication(credentials, driver.now()))
-            except SstpsocksError as error:
-                # Without a source that can give others (ConfigError), or with some that the method cannot carry, it
-                # stays with the server's refusal.
-                told = error if isinstance(error, AuthenticationFailed) else failure
-                driver.act(lambda: driver.link.fail(told, driver.now()))
-
-    def _password_changed(self, credentials: Credentials) -> None:
-        if credentials.new_password is not None:
-            self._refused.add(replace(credentials, new_password=None))
-            self._credentials = replace(credentials, password=credentials.new_password, new_password=None)
-            # Even when the tunnel is lost in this very moment: the old password would lock the account.
-            self._nursery.start_soon(self._settings.password_changed, self._credentials)
-
     # What the link says
 
     def _on_event(self, event: LinkEvent) -> None:
@@ -305,10 +265,10 @@ class ServerConnection:
                 self._done(text)
                 self._begin(_FIRST_STEP_OF[phase], "")
             case CredentialsWanted() if self.driver is not None:
-                self._note_refusal()
-                self._nursery.start_soon(self._retry, self.driver, event)
-            case PasswordChanged() if self._credentials is not None:
-                self._password_changed(self._credentials)
+                self._credentials.note_refusal()
+                self._nursery.start_soon(self._credentials.answer, self.driver, event)
+            case PasswordChanged():
+                self._credentials.note_change(self._nursery)
             case LinkUp() if self.driver is not None:
                 self._up(self.driver, event)
             case Ipv6Up(identifier):
@@ -321,7 +281,7 @@ class ServerConnection:
                     self._observe(StepReport(Step.IPV6, True, f"none any more: {reason}"))
             case LinkFailing(error):
                 if isinstance(error, AuthenticationFailed):
-                    self._note_refusal()
+                    self._credentials.note_refusal()
                 self._finish(error)
             case LinkDown(error):
                 self._finish(error)
@@ -385,10 +345,6 @@ class ServerConnection:
             return  # the usual case, and nothing is missing
         self._observe(StepReport(Step.DHCP, True, text))
 
-    def _note_refusal(self) -> None:
-        if self._credentials is not None:
-            self._refused.add(self._credentials)
-
     def _reset_flows(self) -> None:
         """Tell the peers of connections that are in use that we leave; those closed in order already are left alone."""
         if self.driver is None or self.driver.stack is None:
@@ -400,7 +356,7 @@ class ServerConnection:
     def _finish(self, error: TunnelError | None) -> None:
         if self.ending.is_set():
             return
-        self._asking.cancel()  # nobody wants an answer any more
+        self._credentials.stop_asking()
         if error is None and not self.settled.is_set():
             error = TunnelClosed(_CLOSED)
         self.error = error
