@@ -56,6 +56,6 @@ class Case(Protocol):
 
 def all_cases() -> list[Case]:
     """Return the cases in the order of the report."""
-    from benchmarks.cases import bulk
+    from benchmarks.cases import bulk, datagrams, distance, held, memory, requests, startup
 
-    return [*bulk.cases()]
+    return [case for kind in (bulk, requests, datagrams, distance, held, startup, memory) for case in kind.cases()]
