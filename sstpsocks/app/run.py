@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import trio
@@ -96,7 +96,9 @@ class _Connect:
         listen = self._configuration.listen
         if self._ready_file is not None:
             self._ready_file.claim()
-        allow_open_files(listen.max_connections + SPARE_FILES)
+        allowed = allow_open_files(listen.max_connections + SPARE_FILES)
+        # Beyond what may be open a program would wait in the kernel's queue; beyond the cap it is told.
+        listen = replace(listen, max_connections=max(min(listen.max_connections, allowed - SPARE_FILES), 1))
         # Before dialling: a port that is taken is better told before a password is asked for.
         listeners = await self._engine.open_listeners(listen.host, listen.port)
         try:

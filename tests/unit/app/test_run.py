@@ -80,6 +80,7 @@ class World:
         self.on_state: StateObserver | None = None
         self.observe: StepObserver | None = None
         self.serve_fails: Exception | None = None
+        self.connections_allowed = 0
         self.screen = io.StringIO()
         source = password if password is not None else FixedPassword("x", "here")
         settings = TunnelSettings(
@@ -127,6 +128,7 @@ class World:
 
     async def serve(self, tunnel: FakeTunnel, listen: ListenSettings, listeners: Listeners) -> None:
         assert tunnel is self.tunnel
+        self.connections_allowed = listen.max_connections
         self.happened.append("serving")
         if self.serve_fails is not None:
             raise self.serve_fails
@@ -362,14 +364,23 @@ def test_the_limit_on_open_files_is_raised_as_far_as_allowed() -> None:
         "import resource\n"
         "from sstpsocks.app.limits import allow_open_files\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 256))\n"
-        "allow_open_files(32); print(resource.getrlimit(resource.RLIMIT_NOFILE))\n"
-        "allow_open_files(128); print(resource.getrlimit(resource.RLIMIT_NOFILE))\n"
-        "allow_open_files(9999); print(resource.getrlimit(resource.RLIMIT_NOFILE))\n"
+        "print(allow_open_files(32), resource.getrlimit(resource.RLIMIT_NOFILE))\n"
+        "print(allow_open_files(128), resource.getrlimit(resource.RLIMIT_NOFILE))\n"
+        "print(allow_open_files(9999), resource.getrlimit(resource.RLIMIT_NOFILE))\n"
     )
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert result.stdout.splitlines() == ["(64, 256)", "(128, 256)", "(256, 256)"]
+    assert result.stdout.splitlines() == ["32 (64, 256)", "128 (128, 256)", "256 (256, 256)"]
 
 
 def test_a_platform_without_the_limit_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "resource", None)
-    allow_open_files(10**9)
+    assert allow_open_files(10**9) == 10**9
+
+
+@pytest.mark.parametrize(("allowed", "cap"), [(10**6, DEFAULT_MAX_CONNECTIONS), (628, 500), (20, 1)])
+async def test_no_more_connections_are_promised_than_files_may_be_open(
+    world: World, monkeypatch: pytest.MonkeyPatch, allowed: int, cap: int
+) -> None:
+    monkeypatch.setattr("sstpsocks.app.run.allow_open_files", lambda count: min(count, allowed))
+    assert await during(world, lambda _: signal.raise_signal(signal.SIGINT)) == 0
+    assert world.connections_allowed == cap
