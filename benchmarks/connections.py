@@ -15,6 +15,7 @@ the fastest.
 from __future__ import annotations
 
 import argparse
+import mmap
 import os
 import selectors
 import socket
@@ -50,17 +51,16 @@ def connect_request(host: str, port: int) -> bytes:
 
 def resident(pid: int) -> int:
     """Return the octets of memory that a process has resident."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
 def allow_open_files(count: int) -> None:
     """Raise our own limit on open files; the client raises its own."""
-    if sys.platform == "win32":
-        return
-    import resource
+    if sys.platform != "win32":
+        import resource
 
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))
 
 
 class Opener:
