@@ -1,16 +1,21 @@
-"""From the method that LCP agreed on to the machine that speaks it."""
+"""From the method that LCP agreed on to the machine that speaks it.
+
+EAP is loaded when it is spoken: it is as much as all the rest of PPP, and most servers never ask for it.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from ..base.entropy import Entropy
 from .auth import Authenticator, AuthMethod, Credentials
 from .chap import ChapMd5Client, ChapMd5Server
 from .chap_machine import Lookup
 from .chap_mschapv2 import MsChapV2Client, MsChapV2Server
-from .eap.method import Users
-from .eap.methods import make_eap_client, make_eap_server
-from .eap.tls_engine import EapTlsClient, EapTlsServer
 from .pap import PapClient, PapServer
+
+if TYPE_CHECKING:
+    from .eap.tls_engine import EapTlsClient, EapTlsServer
 
 
 def make_client(
@@ -35,6 +40,8 @@ def make_client(
         case AuthMethod.MSCHAPV2:
             return MsChapV2Client(credentials, entropy)
         case _:
+            from .eap.methods import make_eap_client
+
             return make_eap_client(methods or (method,), credentials, entropy, tls=tls, zero_hlak=zero_hlak)
 
 
@@ -60,4 +67,7 @@ def make_server(
         case AuthMethod.MSCHAPV2:
             return MsChapV2Server(lookup, entropy, name=name)
         case _:
+            from .eap.method import Users
+            from .eap.methods import make_eap_server
+
             return make_eap_server(methods or (method,), Users(lookup, name), entropy, tls=tls)

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
 from ..errors import LocalProtocolError
 from .auth import AuthMethod, Credentials
 from .automaton import MAX_CONFIGURE, RESTART_TIMER
-from .eap.tls_engine import EapTlsClient, EapTlsServer
+
+if TYPE_CHECKING:
+    from .eap.tls_engine import EapTlsClient, EapTlsServer
 
 MAX_MRU = 4087  # MS-SSTP 3.1.5.2: 4095 less 4 of SSTP header and 4 of PPP header
 

@@ -51,6 +51,13 @@ def test_the_server_is_called_before_the_heavy_modules_are_loaded() -> None:
     assert "trio" in loaded
 
 
+def test_eap_is_loaded_by_those_only_who_speak_it() -> None:
+    script = "import json, sys, sstpsocks.app.run; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(run_script(script).stdout)
+    assert "sstpsocks.ppp.authenticators" in loaded
+    assert "sstpsocks.ppp.eap.methods" not in loaded
+
+
 # What is being loaded when the signal comes: the command line's grammar, the event loop, TLS.
 @pytest.mark.parametrize("moment", ["sstpsocks.app.cli.main", "trio", "OpenSSL"])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
