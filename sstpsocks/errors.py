@@ -71,6 +71,15 @@ class TransportFailed(TunnelError):
     exit_code = EXIT_UNREACHABLE
 
 
+class ProxyFailed(TransportFailed):
+    """The proxy on the way to the server did not lead there: it refused, failed, or is no proxy."""
+
+    def __init__(self, message: str, *, status: int | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        """The HTTP status of its answer to CONNECT, None when that was not what failed."""
+
+
 class CertificateRejected(TunnelError):
     """The server's certificate did not pass: chain, name or pin."""
 
@@ -119,6 +128,10 @@ class AuthenticationFailed(TunnelError):
         """The E= value of an MS-CHAPv2 Failure (RFC 2759 section 6), None when there was none."""
         self.retry_allowed = retry_allowed
         """R=1: the server would accept another try with new credentials."""
+
+
+class ProxyLoginFailed(AuthenticationFailed):
+    """The proxy on the way to the server wants a log-in that we do not have, or refused ours."""
 
 
 class NegotiationFailed(TunnelError):

@@ -137,7 +137,8 @@ class TerminalDisplay:
                 self._pending = len(line)
             return
         self._erase()
-        self._write(f"  {self._colour(GREEN, self._check)} {text}\n")
+        mark = self._colour(YELLOW, "!") if report.failed else self._colour(GREEN, self._check)
+        self._write(f"  {mark} {text}\n")
 
     def _erase(self) -> None:
         # Spaces rather than an escape sequence: old Windows consoles know none.
@@ -197,6 +198,8 @@ class LogDisplay:
         """Log a step that is done; that one begins is a detail."""
         worth_a_line = not self._connected or report.step in LATER_STEPS
         level = logging.INFO if report.done and worth_a_line else logging.DEBUG
+        if report.failed:
+            level = logging.WARNING
         LOGGER.log(level, "%s: %s", report.step.value, one_line(report.text) or ("done" if report.done else "begins"))
 
     def state(self, state: State) -> None:

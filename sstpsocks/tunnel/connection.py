@@ -48,7 +48,7 @@ from .network import IPAddress
 from .reach import Dial, connect_transport
 from .settings import MAX_MTU, CredentialReason, TunnelSettings
 from .steps import Step, StepObserver, StepReport
-from .transport import SocketTransport
+from .tls_transport import take_over
 from .upstream import open_sstp, start_tls
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class ServerConnection:
         engine = stream.engine
         self.tls_version = engine.version
         link = self._make_link(engine.peer_certificate_der(), credentials)
-        driver = Driver(SocketTransport.take_over(transport), engine, link, on_event=self._on_event, tap=self._tap)
+        driver = Driver(take_over(transport), engine, link, on_event=self._on_event, tap=self._tap)
         self.driver = driver
         self._begin(Step.SSTP, "SSTP call")
         self._nursery.start_soon(self._run_driver, driver, first_data)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
 from ..errors import SstpsocksError
-from .reach import Dial, connect_transport
+from .reach import Dial, close_now, connect_transport
 from .settings import TunnelSettings
 from .steps import StepObserver
+
+if TYPE_CHECKING:
+    from .tls import TlsStream
 
 
 @asynccontextmanager
@@ -20,7 +24,7 @@ async def head_start(settings: TunnelSettings, observe: StepObserver) -> AsyncIt
     Later calls connect anew. On leaving, what nobody fetched is closed.
     """
     finished = trio.Event()
-    result: trio.SocketStream | SstpsocksError | None = None
+    result: trio.SocketStream | TlsStream | SstpsocksError | None = None
 
     async def connect(task_status: trio.TaskStatus[None]) -> None:
         nonlocal result
@@ -31,7 +35,7 @@ async def head_start(settings: TunnelSettings, observe: StepObserver) -> AsyncIt
             result = error
         finished.set()
 
-    async def dial(settings: TunnelSettings, observe: StepObserver) -> trio.SocketStream:
+    async def dial(settings: TunnelSettings, observe: StepObserver) -> trio.SocketStream | TlsStream:
         nonlocal result
         await finished.wait()
         mine, result = result, None
@@ -45,5 +49,5 @@ async def head_start(settings: TunnelSettings, observe: StepObserver) -> AsyncIt
             yield dial
             nursery.cancel_scope.cancel()
     finally:
-        if isinstance(result, trio.SocketStream):
-            result.socket.close()
+        if result is not None and not isinstance(result, SstpsocksError):
+            close_now(result)

@@ -10,12 +10,16 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 import trio
 
 from ..errors import TransportFailed
 from .settings import TunnelSettings
 from .steps import Step, StepObserver, StepReport
+
+if TYPE_CHECKING:
+    from .tls import TlsStream
 
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside one that has not answered yet (RFC 8305 section 5)."""
@@ -43,7 +47,7 @@ _CONNECT_FAILURES: dict[int, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class Target:
     """One address to try."""
 
     family: socket.AddressFamily
@@ -53,32 +57,47 @@ class _Target:
         return str(self.sockaddr[0])
 
 
-Dial = Callable[[TunnelSettings, StepObserver], Awaitable[trio.SocketStream]]
+Dial = Callable[[TunnelSettings, StepObserver], Awaitable["trio.SocketStream | TlsStream"]]
 """What connect_transport() is."""
 
 
-async def connect_transport(settings: TunnelSettings, observe: StepObserver) -> trio.SocketStream:
-    """Resolve the server's name with the system's resolver and connect to it by TCP.
+async def connect_transport(settings: TunnelSettings, observe: StepObserver) -> trio.SocketStream | TlsStream:
+    """Connect to the server by TCP, or through the proxy of the settings.
+
+    Reports RESOLVE and TCP, and PROXY where there is one. Raises TransportFailed; for a proxy ProxyFailed,
+    ProxyLoginFailed or CertificateRejected.
+    """
+    if settings.proxy is not None:
+        from .proxy.way import connect_through  # loads TLS and HTTP, which most have no use for this early
+
+        return await connect_through(settings, settings.proxy, observe)
+    host, port = settings.connect_to or (settings.host, settings.port)
+    return await connect_tcp(_place(settings), host, port, settings, observe)
+
+
+async def connect_tcp(
+    place: str, host: str, port: int, settings: TunnelSettings, observe: StepObserver
+) -> trio.SocketStream:
+    """Resolve a name with the system's resolver and connect to it by TCP. ``place``: what messages call it.
 
     Reports RESOLVE and TCP. Raises TransportFailed, also when both together take longer than ``timeouts.connect``.
     """
-    host, port = settings.connect_to or (settings.host, settings.port)
     step = Step.RESOLVE
     try:
         with trio.fail_after(settings.timeouts.connect):
             observe(StepReport(step, False, host))
-            targets = await _resolve(settings, host, port)
+            targets = await resolve(place, host, port)
             shown = ", ".join(map(str, targets[:_SHOWN_ADDRESSES])) + (", ..." * (len(targets) > _SHOWN_ADDRESSES))
             observe(StepReport(step, True, shown))
             step = Step.TCP
             observe(StepReport(step, False, f"port {port}"))
-            sock = await _connect_any(settings, port, targets)
+            sock = await connect_any(place, port, targets, settings.source_address)
     except trio.TooSlowError:
         waited = f"{settings.timeouts.connect:g} s"
         if step is Step.RESOLVE:
-            message = f"could not reach {_place(settings)}: no answer about the name {host} within {waited}"
+            message = f"could not reach {place}: no answer about the name {host} within {waited}"
             raise TransportFailed(message, hint="check your network connection and its name server") from None
-        message = f"could not reach {_place(settings)}: TCP port {port} did not answer within {waited}"
+        message = f"could not reach {place}: TCP port {port} did not answer within {waited}"
         raise TransportFailed(message, hint=_CONNECT_FAILURES[errno.ETIMEDOUT][1]) from None
     set_socket_options(sock)
     stream = trio.SocketStream(sock)
@@ -86,6 +105,24 @@ async def connect_transport(settings: TunnelSettings, observe: StepObserver) -> 
     set_low_water(sock)
     observe(StepReport(step, True, f"connected to {_describe_peer(sock)}"))
     return stream
+
+
+async def _check_source(source: str, family: socket.AddressFamily) -> None:
+    """Raise TransportFailed when a local address is none of this machine's."""
+    try:
+        with trio.socket.socket(family, socket.SOCK_STREAM) as sock:
+            await sock.bind((source, 0))
+    except OSError as error:
+        message = f"cannot connect from {source}: {error.strerror or error}"
+        raise TransportFailed(message, hint="check --source-address: it must be an address of this machine") from error
+
+
+def close_now(stream: trio.SocketStream | TlsStream) -> None:
+    """Close what connect_transport() returned without waiting and without farewells."""
+    inner: object = stream
+    while not isinstance(inner, trio.SocketStream):
+        inner = getattr(inner, "transport", None)
+    inner.socket.close()
 
 
 def set_socket_options(sock: trio.socket.SocketType) -> None:
@@ -109,8 +146,11 @@ def set_low_water(sock: trio.socket.SocketType) -> bool:
     return True
 
 
-async def _resolve(settings: TunnelSettings, host: str, port: int) -> list[_Target]:
-    """Return the addresses of ``host`` in the order to try them: the system's (RFC 6724), families taking turns."""
+async def resolve(place: str, host: str, port: int) -> list[Target]:
+    """Return the addresses of ``host`` in the order to try them: the system's (RFC 6724), families taking turns.
+
+    Raises TransportFailed, in which the host is called ``place``.
+    """
     bare = host.removeprefix("[").removesuffix("]")
     try:
         found = await trio.socket.getaddrinfo(bare, port, type=socket.SOCK_STREAM)
@@ -120,23 +160,32 @@ async def _resolve(settings: TunnelSettings, host: str, port: int) -> list[_Targ
         if error.errno == socket.EAI_AGAIN:
             reason = f"the name {host} could not be looked up ({error.strerror})"
             hint = "check your network connection and its name server"
-        raise TransportFailed(f"could not reach {_place(settings)}: {reason}", hint=hint) from error
+        raise TransportFailed(f"could not reach {place}: {reason}", hint=hint) from error
     except (UnicodeError, OSError) as error:
-        message = f"could not reach {_place(settings)}: {host!r} is not a usable host name"
+        message = f"could not reach {place}: {host!r} is not a usable host name"
         raise TransportFailed(message, hint="check the spelling") from error
-    targets = [_Target(family, sockaddr) for family, _type, _protocol, _name, sockaddr in found]
+    targets = [Target(family, sockaddr) for family, _type, _protocol, _name, sockaddr in found]
     # RFC 8305 section 4: the first family of the system's order leads, then they alternate.
     leading = [target for target in targets if target.family == targets[0].family]
     others = [target for target in targets if target.family != targets[0].family]
     return [target for pair in zip_longest(leading, others) for target in pair if target is not None]
 
 
-async def _connect_any(settings: TunnelSettings, port: int, targets: Sequence[_Target]) -> trio.socket.SocketType:
+async def connect_any(
+    place: str, port: int, targets: Sequence[Target], source: str | None = None
+) -> trio.socket.SocketType:
     """Race the addresses (RFC 8305 section 5) and return the first connected socket."""
+    if source is not None:
+        wanted = socket.AF_INET6 if ":" in source else socket.AF_INET
+        targets = [target for target in targets if target.family == wanted]
+        if not targets:
+            message = f"could not reach {place}: it has no address of the same family as the source address {source}"
+            raise TransportFailed(message, hint="give --source-address an address of the other family, or none")
+        await _check_source(source, wanted)
     winner: trio.socket.SocketType | None = None
     failures: list[OSError] = []
 
-    async def attempt(target: _Target, failed: trio.Event) -> None:
+    async def attempt(target: Target, failed: trio.Event) -> None:
         nonlocal winner
         try:
             sock = trio.socket.socket(target.family, socket.SOCK_STREAM)
@@ -145,6 +194,8 @@ async def _connect_any(settings: TunnelSettings, port: int, targets: Sequence[_T
             failed.set()
             return
         try:
+            if source is not None:
+                await sock.bind((source, 0))
             await sock.connect(target.sockaddr)
         except OSError as error:
             sock.close()
@@ -172,11 +223,11 @@ async def _connect_any(settings: TunnelSettings, port: int, targets: Sequence[_T
             winner.close()
         raise
     if winner is None:
-        raise _connect_failure(settings, port, failures)
+        raise _connect_failure(place, port, failures)
     return winner
 
 
-def _connect_failure(settings: TunnelSettings, port: int, failures: Sequence[OSError]) -> TransportFailed:
+def _connect_failure(place: str, port: int, failures: Sequence[OSError]) -> TransportFailed:
     """Return the error for a race that nobody won: the one of its failures that tells most."""
     order = list(_CONNECT_FAILURES)
     known = sorted(
@@ -189,7 +240,7 @@ def _connect_failure(settings: TunnelSettings, port: int, failures: Sequence[OSE
     else:
         cause = failures[0] if failures else OSError("no address")
         text, hint = f"cannot be reached: {cause.strerror or cause}", "check your network connection"
-    error = TransportFailed(f"could not reach {_place(settings)}: TCP port {port} {text}", hint=hint)
+    error = TransportFailed(f"could not reach {place}: TCP port {port} {text}", hint=hint)
     error.__cause__ = cause
     return error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Address
 from types import TracebackType
@@ -15,6 +15,7 @@ from ..base.entropy import Entropy, random_below
 from ..errors import ConnectionLost, LocalProtocolError, NetworkUnreachable, SstpsocksError, TunnelDown, TunnelError
 from ..net.stack import Stack
 from ..ppp.auth import Credentials
+from .alternatives import KeptCredentials, in_order, moves_on, none_reached
 from .connection import ServerConnection
 from .datagrams import UdpSocket
 from .driver import Driver
@@ -23,7 +24,7 @@ from .entropy_source import SystemEntropy
 from .network import IPAddress, is_global_ipv6
 from .reach import Dial, connect_transport
 from .settings import TunnelSettings
-from .steps import StepObserver, ignore_steps
+from .steps import Step, StepObserver, StepReport, ignore_steps
 from .streams import TcpStream
 
 if TYPE_CHECKING:
@@ -151,6 +152,9 @@ class Session:
         self._nursery: trio.Nursery
         self._entered = False
         self._tap: PcapTap | None = None
+        self._server = settings
+        """The settings of the server that was used last: these, or an alternative's."""
+        self._credentials = KeptCredentials(settings.credentials)
         self._dial = dial
         self._refused: set[Credentials] = set()
         self._eap = EapLogin(settings)
@@ -194,7 +198,7 @@ class Session:
         """What the server assigned last."""
         connection = self._connection
         return TunnelInfo(
-            server=self.settings.server,
+            server=self._server.server,
             addresses=connection.addresses if connection is not None else (),
             dns=connection.dns if connection is not None else (),
             mtu=connection.mtu if connection is not None else self.settings.mtu,
@@ -255,7 +259,7 @@ class Session:
         connection = self._connection
         if connection is None or connection.driver is None or connection.stack is None:
             hint = "" if self._closed.is_set() else "it is being dialled again"
-            raise TunnelDown(f"the tunnel to {self.settings.server} is down", hint=hint)
+            raise TunnelDown(f"the tunnel to {self._server.server} is down", hint=hint)
         if isinstance(address, IPv6Address):
             if not any(map(is_global_ipv6, connection.addresses)):
                 raise NetworkUnreachable(f"{address}: the tunnel carries no IPv6")
@@ -268,25 +272,44 @@ class Session:
     # Coming and going
 
     async def _connect(self) -> ServerConnection:
-        connection = self._new_connection()
+        """Connect to the first server that can be reached, beginning with the one that was used last."""
+        servers = in_order(self.settings, self._server)
+        failures: list[TunnelError] = []
+        self._credentials.forget()
+        for number, settings in enumerate(servers, 1):
+            try:
+                return await self._connect_to(settings)
+            except TunnelError as error:
+                if len(servers) == 1 or not moves_on(error):
+                    raise
+                failures.append(error)
+                if number < len(servers):
+                    text = f"{error}; trying server {servers[number].server}"
+                    self._observe(StepReport(Step.TCP, True, text, failed=True))
+        raise none_reached(failures)
+
+    async def _connect_to(self, settings: TunnelSettings) -> ServerConnection:
+        connection = self._new_connection(settings)
         try:
             await connection.connect()
         except TunnelError as error:
+            if connection.driver is None:
+                self._credentials.keep()
             if not self._eap.try_otherwise(connection.method, error):
                 raise
             text = f"{error}; dialling again, with another crypto binding"
             self._on_state(TunnelState(TunnelStatus.CONNECTING, text))
-            connection = self._new_connection()
+            connection = self._new_connection(settings)
             await connection.connect()
         self._eap.worked()
-        self._connection = connection
+        self._connection, self._server = connection, settings
         addresses = ", ".join(map(str, self.info.addresses))
-        self._on_state(TunnelState(TunnelStatus.UP, f"tunnel to {self.settings.server} is up as {addresses}"))
+        self._on_state(TunnelState(TunnelStatus.UP, f"tunnel to {settings.server} is up as {addresses}"))
         return connection
 
-    def _new_connection(self) -> ServerConnection:
+    def _new_connection(self, settings: TunnelSettings) -> ServerConnection:
         return ServerConnection(
-            self.settings,
+            replace(settings, credentials=self._credentials),
             entropy=self._entropy,
             observe=self._observe,
             nursery=self._nursery,

@@ -12,6 +12,8 @@ class Step(Enum):
 
     RESOLVE = "resolve"
     TCP = "TCP"
+    PROXY = "proxy"
+    """Only where a proxy leads to the server: the steps before are then those to the proxy."""
     TLS = "TLS"
     HTTP = "HTTP"
     SSTP = "SSTP"
@@ -37,6 +39,8 @@ class StepReport:
     """False: the step begins. True: it succeeded."""
     text: str
     """What happens or what came of it; one line without secrets."""
+    failed: bool = False
+    """Whether it failed, with something else being tried instead; ``done`` is True, too."""
 
 
 StepObserver = Callable[[StepReport], None]

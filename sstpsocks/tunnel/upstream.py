@@ -10,10 +10,11 @@ import trio
 
 from ..errors import HttpRejected, RemoteProtocolError, TlsFailed, TransportFailed, TunnelError
 from ..sstp.http import ClientPrelude
-from .settings import TunnelSettings
+from .first_use import verify_server
+from .settings import TrustSettings, TunnelSettings
 from .steps import Step, StepObserver, StepReport
 from .tls import TlsEngine, TlsStream
-from .trust import choose_roots, client_context, sni_name, verify_peer
+from .trust import choose_roots, client_context, server_name_indication
 
 
 async def start_tls(transport: trio.abc.Stream, settings: TunnelSettings, observe: StepObserver) -> TlsStream:
@@ -23,12 +24,13 @@ async def start_tls(transport: trio.abc.Stream, settings: TunnelSettings, observ
     ``timeouts.tls``, or ConfigError for a CA file or a server name that cannot be used.
     """
     trust, server = settings.trust, f"server {settings.server}"
-    sni = sni_name(trust.server_name)
-    observe(StepReport(Step.TLS, False, f"as {trust.server_name}" + ("" if sni else " (an address, so without SNI)")))
+    sni = server_name_indication(trust)
+    observe(StepReport(Step.TLS, False, f"as {trust.server_name}" + _about_sni(trust, sni)))
     roots = choose_roots(trust)
     if roots is not None and roots.is_fallback:
         observe(StepReport(Step.TLS, False, f"no certificate authorities found on this system, using {roots.source}"))
-    engine = TlsEngine(client_context(trust, roots), server_hostname=sni, peer=server)
+    context = client_context(trust, roots, settings.tls)
+    engine = TlsEngine(context, server_hostname=sni, ask_for_status=not trust.pins, peer=server)
     stream = TlsStream(transport, engine)
     limit = settings.timeouts.tls
     try:
@@ -42,8 +44,7 @@ async def start_tls(transport: trio.abc.Stream, settings: TunnelSettings, observ
             hint="check the port; a firewall in between may swallow TLS, or the service behind the port waits for"
             " something other than TLS",
         ) from None
-    verify_peer(engine, trust)
-    proof = "the pinned fingerprint" if trust.pins else trust.server_name
+    proof = await verify_server(engine, trust, settings.server)
     observe(StepReport(Step.TLS, True, f"{engine.version}, {engine.cipher}, certificate verified for {proof}"))
     return stream
 
@@ -56,7 +57,7 @@ async def open_sstp(stream: TlsStream, settings: TunnelSettings, observe: StepOb
     """
     server, limit = f"server {settings.server}", settings.timeouts.http
     observe(StepReport(Step.HTTP, False, "SSTP_DUPLEX_POST"))
-    prelude = ClientPrelude(settings.host, settings.port, correlation_id)
+    prelude = ClientPrelude(settings.host, settings.port, correlation_id, tenant_id=settings.tenant_id)
     try:
         with trio.fail_after(limit):
             await stream.send_all(prelude.data_to_send())
@@ -78,6 +79,13 @@ async def open_sstp(stream: TlsStream, settings: TunnelSettings, observe: StepOb
     except RemoteProtocolError as error:
         message = f"{server}, HTTP: the answer is not one of an SSTP server: {error}"
         raise TunnelError(message, hint=error.hint or "check the host and the port") from error
+
+
+def _about_sni(trust: TrustSettings, sni: str | None) -> str:
+    """Return what to say about SNI when it is not the name to verify."""
+    if sni is None:
+        return " (without SNI)" if trust.sni is not None else " (an address, so without SNI)"
+    return "" if trust.sni is None else f" (with SNI {sni})"
 
 
 def _closed_before_answer(server: str) -> TunnelError:

@@ -208,8 +208,8 @@ async def test_a_silent_address_is_overtaken_and_families_take_turns(autojump_cl
     trio.socket.set_custom_socket_factory(Factory(plan))
     begin = trio.current_time()
     settings = settings_for()
-    targets = await reach._resolve(settings, NAME, 443)
-    sock = await reach._connect_any(settings, 443, targets)
+    targets = await reach.resolve("server", NAME, 443)
+    sock = await reach.connect_any("server", 443, targets)
     assert isinstance(sock, FakeSocket)
     assert sock.target == "192.0.2.2"
     assert [address for address, _ in started] == ["2001:db8::1", "192.0.2.1", "2001:db8::2", "192.0.2.2"]

@@ -1,0 +1,1 @@
+"""Ways to the server that lead through somebody else's proxy."""
