@@ -26,7 +26,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.latency import SETTLE, percentile, request, samples
-from benchmarks.throughput import cpu_seconds
+from benchmarks.rig.processes import cpu_seconds
 from benchmarks.tunnel import machine, no_server, running_client
 from tests.interop.client import Client
 
@@ -154,9 +154,9 @@ def measure_parallel(client: Client, host: str, port: int, path: str, count: int
     """Print how many requests on new connections are done in a second."""
     get = f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode()
     steps = [(GREETING, 2), (connect_request(host, port), 10), (get, -1)]
-    cpu = cpu_seconds(client.process.pid)
+    cpu = cpu_seconds([client.process.pid])
     _, times, seconds = run(client.socks, steps, count, parallel, hold=False)
-    cpu = cpu_seconds(client.process.pid) - cpu
+    cpu = cpu_seconds([client.process.pid]) - cpu
     print(
         f"{parallel} parallel: {count / seconds:.0f} new connections/s, p50 {percentile(times, 50):.1f} ms, "
         f"p99 {percentile(times, 99):.1f} ms, client CPU {cpu / count * 1e6:.0f} us each",

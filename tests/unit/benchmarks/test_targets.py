@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import targets
+from benchmarks.cases import all_cases
 from benchmarks.figures import Better, Measurement
 from benchmarks.results import CaseResult, PeerResult
 from benchmarks.targets import Target
@@ -73,3 +74,7 @@ def test_a_reason_is_told_only_for_what_was_missed(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(targets, "WHY", {"n": "the moon"})
     assert targets.misses(measured(ours=10.0, theirs=10.0)) == ["* m: the moon"]
     assert targets.misses(measured(ours=30.0, theirs=10.0)) == []
+
+
+def test_every_target_is_of_a_case_that_there_is() -> None:
+    assert {wanted.case for wanted in targets.TARGETS} <= {case.name for case in all_cases()}
