@@ -230,8 +230,8 @@ def main() -> int:
     largest = max([*options.held, 0])
     allow_open_files(largest + SPARE_FILES)
     print(machine(), flush=True)
-    # Held connections first: after many short ones the far end has ports in TIME-WAIT, and when a new client with the same
-    # address takes one of those its SYN is answered only when it is repeated, a second later.
+    # Held connections first: after many short ones the far end has ports in TIME-WAIT. When a new client, which has the
+    # same address, takes one of those, its SYN is answered only when it is repeated, a second later.
     for count in options.held:
         with running_client("--max-connections", str(largest + SPARE_FILES)) as (client, _):
             for _ in range(WARM_UP):
