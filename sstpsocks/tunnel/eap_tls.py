@@ -153,7 +153,8 @@ class OpenSslEapEngine:
         except CertificateRejected as error:
             self._problem = _distrust(error)
         except TlsFailed as error:
-            hint = error.hint or (_REFUSED_HINT if "alert" in str(error) else "")
+            # Not the hints of the tunnel's own TLS, which name its options.
+            hint = _REFUSED_HINT if "alert" in str(error) or "client certificate" in str(error) else ""
             self._problem = TlsProblem(str(error), hint)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 # The vocabulary of a log-in is part of the settings; floors above take it from here.
 from ..ppp.auth import AuthMethod as AuthMethod
 from ..ppp.auth import Credentials as Credentials
+from .tls_settings import FirstUse as FirstUse
+from .tls_settings import TlsSettings as TlsSettings
 
 if TYPE_CHECKING:
     from .client_certificate import ClientCertificate
@@ -79,12 +81,18 @@ class TrustSettings:
     """Which certificate is accepted."""
 
     server_name: str
-    """The DNS name or IP address that the certificate must hold; also what SNI carries (names only)."""
+    """The DNS name or IP address that the certificate must hold."""
+    sni: str | None = None
+    """The name that SNI carries; None: ``server_name`` if that is a name, as SNI knows no addresses; "": none."""
     ca_file: str | None = None
     """PEM file with the only roots to trust; None: the system's."""
     pins: tuple[bytes, ...] = ()
     """SHA-256 digests (32 bytes each) of the leaf certificate or of its public key (SPKI). When given, one must
-    match, and a match replaces the checks of chain and name."""
+    match, and a match replaces the checks of chain, name and revocation."""
+    crl_file: str | None = None
+    """File with the lists of revoked certificates to check the chain against, PEM or DER; None: none are."""
+    first_use: FirstUse | None = None
+    """How to trust servers that nothing vouches for once a person has confirmed them; None: not at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +177,7 @@ class TunnelSettings:
     alternatives: tuple[TunnelSettings, ...] = ()
     """Other servers, to be tried in this order when this one cannot be reached."""
     trust: TrustSettings
+    tls: TlsSettings = field(default_factory=TlsSettings)
     username: str = ""
     credentials: CredentialSource
     password_changed: PasswordObserver = ignore_password
@@ -181,6 +190,9 @@ class TunnelSettings:
     hello_interval: float = 20.0
     """Seconds of silence before an echo request; the same again without any packet means the path is dead."""
     reconnect: Literal["auto", "never"] = "auto"
+    ecn: Literal["off", "passive", "active"] = "passive"
+    """Explicit congestion notification inside the tunnel (RFC 3168): ours to ask for, only for peers that ask, or
+    not at all."""
     dhcp: Literal["auto", "anonymous", "never"] = "auto"
     """Whether to ask the network with DHCPINFORM for routes and search domains; anonymous: without any host name."""
     ipv6: Literal["auto", "always", "never"] = "auto"

@@ -35,21 +35,56 @@ CLOSE_GRACE = 1.0
 _FIRST_CONTENT_TYPES = (21, 22)
 _MAJOR_VERSION = 3
 
-# OpenSSL's words for failures a person can do something about, and what we say.
-_OLD_TLS = "the server offers only versions of TLS older than 1.2"
-_NO_CIPHER = "the server and this program have no TLS cipher suite in common"
-_UNKNOWN_NAME = "the server does not know the server name it was asked for"
+# OpenSSL's words for failures a person can do something about, what we say, and what to try.
+_OLD_TLS = (
+    "the server offers only versions of TLS older than allowed",
+    "ask for an update of the server; until then --tls-min 1.0 lets old versions pass, which others may break",
+)
+_NO_CIPHER = (
+    "the server and this program have no TLS cipher suite in common",
+    "an old server may need --tls-seclevel 1, or 0, which lets weak ones pass",
+)
+_UNKNOWN_NAME = (
+    "the server does not know the server name it was asked for",
+    "pass the name that it knows with --sni NAME, or --sni none",
+)
+_WEAK = ("what the server offers is too weak to be safe", "an old server may need --tls-seclevel 1, or 0")
+_OUR_CERTIFICATE = (
+    "the server does not accept our client certificate",
+    "check --certificate, its date and its authority, or ask the server's administrator",
+)
+_NO_CERTIFICATE = (
+    "the server wants a client certificate",
+    "pass one with --certificate FILE, and its key with --key FILE",
+)
 _ALERT_PREFIXES = ("tlsv13 ", "tlsv1 ", "sslv3 ", "tls ")  # they differ from alert to alert and release to release
 _KNOWN_FAILURES = {
     "unsupported protocol": _OLD_TLS,
     "alert protocol version": _OLD_TLS,
     "no shared cipher": _NO_CIPHER,
-    "alert handshake failure": "the server refused the handshake (no common cipher suite, or it wants another"
-    " server name or a client certificate)",
-    "unsafe legacy renegotiation disabled": "the server lacks secure renegotiation (RFC 5746), which protects against"
-    " injected requests",
+    "alert handshake failure": (
+        "the server refused the handshake (no common cipher suite, or it wants another"
+        " server name or a client certificate)",
+        "try --sni NAME, --certificate FILE, or for an old server --tls-min 1.0",
+    ),
+    "alert insufficient security": _NO_CIPHER,
+    "unsafe legacy renegotiation disabled": (
+        "the server lacks secure renegotiation (RFC 5746), which protects against injected requests",
+        "ask for an update of the server; until then --tls-seclevel 0 does without",
+    ),
     "unrecognized name": _UNKNOWN_NAME,
     "alert unrecognized name": _UNKNOWN_NAME,
+    "dh key too small": _WEAK,
+    "ee key too small": _WEAK,
+    "wrong signature type": _WEAK,
+    "alert certificate required": _NO_CERTIFICATE,
+    "alert bad certificate": _OUR_CERTIFICATE,
+    "alert unsupported certificate": _OUR_CERTIFICATE,
+    "alert certificate revoked": _OUR_CERTIFICATE,
+    "alert certificate expired": _OUR_CERTIFICATE,
+    "alert certificate unknown": _OUR_CERTIFICATE,
+    "alert unknown ca": _OUR_CERTIFICATE,
+    "alert access denied": _OUR_CERTIFICATE,
 }
 
 
@@ -62,12 +97,14 @@ class TlsEngine:
         *,
         server_side: bool = False,
         server_hostname: str | None = None,
+        ask_for_status: bool = False,
         peer: str = "the peer",
     ) -> None:
         """Start an engine.
 
-        ``server_hostname`` is what SNI carries: an ASCII DNS name, never an address (RFC 6066 section 3). ``peer``
-        names the far end in messages, for example "server vpn.example.com:443".
+        ``server_hostname`` is what SNI carries: an ASCII DNS name, never an address (RFC 6066 section 3).
+        ``ask_for_status`` asks the server to staple an OCSP response (RFC 6066 section 8). ``peer`` names the far end
+        in messages, for example "server vpn.example.com:443".
         """
         self.peer = peer
         """The far end, as messages call it."""
@@ -79,6 +116,12 @@ class TlsEngine:
         """Whether application data may flow."""
         self.rejection: CertificateRejected | None = None
         """Set by the verification callback (trust.py) to what is wrong with the peer's certificate."""
+        self.doubt: CertificateRejected | None = None
+        """The same where the handshake goes on, because a person may be asked."""
+        self.asked_for_status = ask_for_status
+        """Whether an OCSP response was asked for."""
+        self.staple = b""
+        """The OCSP response that the server sent (trust.py), empty for none."""
         self._first_bytes = b""
         self._failure: TlsFailed | None = None
         self._server_side = server_side
@@ -91,6 +134,8 @@ class TlsEngine:
             self._connection.set_connect_state()
             if server_hostname is not None:
                 self._connection.set_tlsext_host_name(server_hostname.encode("ascii"))
+            if ask_for_status:
+                self._connection.request_ocsp()
 
     def __repr__(self) -> str:
         if self._failure is not None or self.rejection is not None:
@@ -206,6 +251,16 @@ class TlsEngine:
         """Return the peer's own certificate, parsed. Raises TlsFailed when there is none, ValueError for a bad one."""
         return x509.load_der_x509_certificate(self.peer_certificate_der())
 
+    def issuer_der(self) -> bytes | None:
+        """Return the certificate above the peer's own in the verified chain, in DER; None without a verified chain.
+
+        None also when the peer's own certificate is the chain, being trusted as it is.
+        """
+        chain = self._connection.get_verified_chain()
+        if not chain or len(chain) < 2:
+            return None
+        return crypto.dump_certificate(crypto.FILETYPE_ASN1, chain[1])
+
     def export_keying_material(self, label: str, length: int, context: bytes | None) -> bytes:
         """Return keying material that both ends and nobody else can derive (RFC 5705; TLS 1.3: RFC 8446 section 7.5).
 
@@ -261,7 +316,8 @@ class TlsEngine:
         else:
             reason = _reason_of(error)
             step = "handshake failed" if not self.handshake_complete else "the connection failed"
-            failure = TlsFailed(f"{self.peer}, TLS: {step}: {_explain(reason)}")
+            text, hint = _explain(reason)
+            failure = TlsFailed(f"{self.peer}, TLS: {step}: {text}", hint="" if self._server_side else hint)
         self._failure = failure
         return failure
 
@@ -276,12 +332,14 @@ def _reason_of(error: SSL.Error) -> str:
     return "unknown error in the TLS library"
 
 
-def _explain(reason: str) -> str:
-    """Return a sentence for OpenSSL's words, or those words."""
-    for prefix in _ALERT_PREFIXES:
-        if reason.startswith(prefix):
-            return _KNOWN_FAILURES.get(reason.removeprefix(prefix), reason)
-    return _KNOWN_FAILURES.get(reason, reason)
+def _explain(reason: str) -> tuple[str, str]:
+    """Return a sentence and a hint for OpenSSL's words, or those words."""
+    prefix = next((prefix for prefix in _ALERT_PREFIXES if reason.startswith(prefix)), "")
+    words = reason.removeprefix(prefix)
+    text, hint = _KNOWN_FAILURES.get(words, (reason, ""))
+    if hint == _OUR_CERTIFICATE[1]:
+        text += f" ({words})"
+    return text, hint
 
 
 class TlsStream(trio.abc.Stream):

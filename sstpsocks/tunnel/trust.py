@@ -2,15 +2,18 @@
 
 The chain is verified inside the handshake by OpenSSL, against the system's roots or ``--ca-file`` alone. The name is
 verified by service-identity right behind it, by :func:`verify_peer`, before the first byte of HTTP leaves: pyOpenSSL
-offers no host check of its own. Pins replace both. Everything fails closed.
+offers no host check of its own. A stapled OCSP response (staple.py) and lists of revoked certificates (revocation.py)
+come on top. Pins replace all that; with trust on first use a person may be asked (first_use.py). Everything fails
+closed.
 """
 
 from __future__ import annotations
 
-import hashlib
+import datetime as dt
 import ipaddress
 import warnings
 from collections.abc import Sequence
+from functools import partial
 
 import idna
 from cryptography import x509
@@ -22,46 +25,31 @@ from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
 from ..errors import CertificateRejected, ConfigError
+from .distrust import (
+    NAME_HINT,
+    NO_NAME_HINT,
+    PIN_HINT,
+    REVOCATION_CODES,
+    REVOKED_HINT,
+    STAPLE_HINT,
+    TRUST_HINT,
+    Revoked,
+    reason_of,
+    rejection,
+)
+from .distrust import certificate_fingerprints as certificate_fingerprints
+from .revocation import demand_lists
 from .roots import Roots, file_roots, load_roots, system_roots
 from .settings import TrustSettings
+from .staple import StapleRefused, check_staple
 from .tls import TlsEngine
+from .tls_options import apply_tls_settings
+from .tls_settings import TlsSettings
 
 ServerKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 """Private keys a server can use."""
 
-_TRUST_HINT = (
-    "pass --ca-file with the CA that signed it, or --pin-sha256 <hex> if you have checked that fingerprint by another"
-    " way"
-)
-_CLOCK_HINT = "check this machine's clock; if it is right, the server's administrator must renew the certificate"
-_NAME_HINT = "pass --server-name with the name in the certificate if that is the server you want"
-_PIN_HINT = (
-    "if the server's administrator confirms that the certificate was renewed, pass its new fingerprint to --pin-sha256"
-)
-
-_CODES = SSL.X509VerificationCodes
-_UNKNOWN_AUTHORITY = "it was signed by an authority that is not trusted here"
-_REASONS: dict[int, tuple[str, str]] = {
-    _CODES.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: ("self-signed certificate", _TRUST_HINT),
-    _CODES.ERR_SELF_SIGNED_CERT_IN_CHAIN: (_UNKNOWN_AUTHORITY, _TRUST_HINT),
-    _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT: (_UNKNOWN_AUTHORITY, _TRUST_HINT),
-    _CODES.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: (_UNKNOWN_AUTHORITY, _TRUST_HINT),
-    _CODES.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: (_UNKNOWN_AUTHORITY, _TRUST_HINT),
-    _CODES.ERR_CERT_HAS_EXPIRED: ("certificate has expired", _CLOCK_HINT),
-    _CODES.ERR_CERT_NOT_YET_VALID: ("certificate is not valid yet", _CLOCK_HINT),
-    _CODES.ERR_INVALID_PURPOSE: (
-        "certificate is not meant for servers (extended key usage)",
-        "the server's administrator must install a certificate for server authentication",
-    ),
-    _CODES.ERR_CERT_SIGNATURE_FAILURE: ("the certificate's signature is wrong", _TRUST_HINT),
-    _CODES.ERR_CERT_REVOKED: ("certificate was revoked", ""),
-}
-# Numbers of OpenSSL's x509_vfy.h that pyOpenSSL has no name for.
-_REASONS[66] = ("the certificate's key is too short to be safe", _TRUST_HINT)
-_REASONS[67] = ("the key of an authority in the chain is too short to be safe", _TRUST_HINT)
-_REASONS[68] = ("the certificate is signed with a hash that is not safe any more (such as SHA-1)", _TRUST_HINT)
-_REASONS[79] = ("a certificate in the chain is not allowed to sign others", _TRUST_HINT)
-
+_NO_LIST = SSL.X509VerificationCodes.ERR_UNABLE_TO_GET_CRL
 _MAX_NAMES = 4  # names of a foreign certificate that a message lists
 
 
@@ -77,22 +65,28 @@ def choose_roots(settings: TrustSettings) -> Roots | None:
     return system_roots()
 
 
-def client_context(settings: TrustSettings, roots: Roots | None = None) -> SSL.Context:
-    """Return a TLS context that verifies the server's chain as ``settings`` say; TLS 1.2 or newer.
+def client_context(settings: TrustSettings, roots: Roots | None = None, tls: TlsSettings | None = None) -> SSL.Context:
+    """Return a TLS context that verifies the server's chain as ``settings`` say.
 
-    ``roots`` are those of :func:`choose_roots`, which is called when they are not given. The handshake of an engine
-    with this context raises CertificateRejected for a bad chain; call :func:`verify_peer` behind it in any case.
-    Raises ConfigError as :func:`choose_roots` does.
+    ``roots`` are those of :func:`choose_roots`, which is called when they are not given. ``tls`` says what versions
+    are spoken; without it TLS 1.2 or newer. The handshake of an engine with this context raises CertificateRejected
+    for a bad chain; call :func:`verify_peer` behind it in any case. Raises ConfigError as :func:`choose_roots` does,
+    or for a file of the settings that cannot be used.
     """
     context = _base_context()
+    if tls is not None:
+        apply_tls_settings(context, tls)
     if settings.pins:
         # The certificate itself is what is trusted; verify_peer() compares it. OpenSSL's verdict would not count.
         context.set_verify(SSL.VERIFY_NONE)
         return context
     load_roots(context, roots if roots is not None else choose_roots(settings) or system_roots())
+    if settings.crl_file is not None:
+        demand_lists(context, settings.crl_file)
     # A client's context verifies for the purpose "sslserver" by default: an extended key usage, when there is one,
     # must allow serverAuth (RFC 5280 section 4.2.1.12).
-    context.set_verify(SSL.VERIFY_PEER, _on_verified)
+    context.set_verify(SSL.VERIFY_PEER, partial(_on_verified, may_ask=settings.first_use is not None))
+    context.set_ocsp_client_callback(_on_staple)
     return context
 
 
@@ -121,32 +115,30 @@ def server_context(certificates: Sequence[x509.Certificate] | bytes, key: Server
     return context
 
 
-def verify_peer(engine: TlsEngine, settings: TrustSettings) -> None:
-    """Check pins, or the name, of the certificate that ``engine`` has seen; call it right after the handshake.
+def verify_peer(engine: TlsEngine, settings: TrustSettings) -> str:
+    """Check pins, or name and stapled OCSP response, of the certificate that ``engine`` has seen.
 
-    Raises CertificateRejected, or ConfigError when ``settings.server_name`` is no name at all.
+    Call it right after the handshake. Returns what vouches for the server, for messages. Raises CertificateRejected,
+    or ConfigError when ``settings.server_name`` is no name at all.
     """
     der = engine.peer_certificate_der()
-    fingerprint = hashlib.sha256(der).hexdigest()
     if settings.pins:
-        _verify_pin(engine, settings.pins, fingerprint)
-        return
-    if engine.rejection is not None:
-        raise engine.rejection
+        _verify_pin(engine, settings.pins, der)
+        return "the pinned fingerprint"
+    refusal = engine.rejection or engine.doubt
+    if refusal is not None:
+        raise refusal
     try:
-        certificate = _parse(engine)
+        certificate = _parse(der)
         names = _names(certificate)
     except ValueError as error:
-        raise _rejection(engine, "certificate cannot be parsed", fingerprint, _TRUST_HINT) from error
+        raise rejection(engine.peer, der, "certificate cannot be parsed", TRUST_HINT) from error
     if not names:
         # RFC 9525 section 2: names in the common name are not considered.
-        raise _rejection(
-            engine,
-            "certificate has no subject alternative name, only (if anything) a common name, which proves nothing",
-            fingerprint,
-            "ask for a certificate with the server's name in it, or pass --pin-sha256 <hex> if you have checked that"
-            " fingerprint by another way",
-        )
+        reason = "certificate has no subject alternative name, only (if anything) a common name, which proves nothing"
+        raise rejection(engine.peer, der, reason, NO_NAME_HINT)
+    # Before the name: what was revoked is not to be asked about (first_use.py).
+    status = _verify_staple(engine, der, certificate)
     address = ip_literal(settings.server_name)
     try:
         if address is not None:
@@ -156,22 +148,10 @@ def verify_peer(engine: TlsEngine, settings: TrustSettings) -> None:
     except VerificationError as error:
         listed = ", ".join(names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "")
         reason = f"certificate is not for {settings.server_name}; it names {listed}"
-        raise _rejection(engine, reason, fingerprint, _NAME_HINT) from error
+        raise rejection(engine.peer, der, reason, NAME_HINT) from error
     except CertificateError as error:
-        raise _rejection(engine, "the names in the certificate are malformed", fingerprint, _TRUST_HINT) from error
-
-
-def certificate_fingerprints(certificate_der: bytes) -> tuple[str, str]:
-    """Return the SHA-256 of a certificate and of its public key (SPKI), in lower-case hexadecimal.
-
-    The second is empty when the key cannot be parsed.
-    """
-    try:
-        key = crypto.load_certificate(crypto.FILETYPE_ASN1, certificate_der).get_pubkey()
-        spki = crypto.dump_publickey(crypto.FILETYPE_ASN1, key)
-    except crypto.Error:
-        return hashlib.sha256(certificate_der).hexdigest(), ""
-    return hashlib.sha256(certificate_der).hexdigest(), hashlib.sha256(spki).hexdigest()
+        raise rejection(engine.peer, der, "the names in the certificate are malformed", TRUST_HINT) from error
+    return f"{settings.server_name}, {status}" if status else settings.server_name
 
 
 def ip_literal(name: str) -> str | None:
@@ -207,6 +187,13 @@ def sni_name(name: str) -> str | None:
     return None if ip_literal(name) is not None else ascii_name(name)
 
 
+def server_name_indication(settings: TrustSettings) -> str | None:
+    """Return what SNI carries, None for nothing: what the settings say, else the name to verify."""
+    if settings.sni is None:
+        return sni_name(settings.server_name)
+    return ascii_name(settings.sni) if settings.sni else None
+
+
 def _is_label(label: str) -> bool:
     return all(character.isalnum() or character in "-_" for character in label)
 
@@ -220,49 +207,78 @@ def _base_context() -> SSL.Context:
     return context
 
 
-def _on_verified(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, passed: int) -> bool:
-    """Note the first thing that is wrong and stop the handshake.
+def _on_verified(
+    connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, passed: int, *, may_ask: bool
+) -> bool:
+    """Note the first thing that is wrong and stop the handshake, unless a person may be asked about it.
 
     OpenSSL asks about the chain from the top down, depth 0 being the server's own certificate. After a failure further
     up it is told to go on, only so that the server's own comes by, whose fingerprint the message needs; there the
     answer is no.
     """
     engine: TlsEngine = connection.get_app_data()
-    if not passed and engine.rejection is None:
-        reason, hint = _REASONS.get(error, (f"certificate verification failed (OpenSSL error {error})", _TRUST_HINT))
-        if depth > 0 and error in (_CODES.ERR_CERT_HAS_EXPIRED, _CODES.ERR_CERT_NOT_YET_VALID):
-            reason += " (not the server's own, but one that signed it)"
-        engine.rejection = _rejection(engine, reason, "", hint)
-    if engine.rejection is None:
-        return True
+    if not passed and not (error == _NO_LIST and depth > 0):  # see revocation.py for those further up
+        reason, hint = reason_of(error, depth)
+        if error in REVOCATION_CODES:
+            # It outweighs what was wrong before, such as an expired certificate.
+            if not isinstance(engine.rejection, Revoked):
+                engine.rejection = rejection(engine.peer, b"", reason, hint, Revoked)
+        elif may_ask:
+            engine.doubt = engine.doubt or rejection(engine.peer, b"", reason, hint)
+        else:
+            engine.rejection = engine.rejection or rejection(engine.peer, b"", reason, hint)
     if depth > 0:
         return True
-    fingerprint = hashlib.sha256(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)).hexdigest()
-    engine.rejection = _rejection(engine, engine.rejection.reason, fingerprint, engine.rejection.hint)
-    return False
+    der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+    engine.rejection = _with_fingerprint(engine, engine.rejection, der)
+    engine.doubt = _with_fingerprint(engine, engine.doubt, der)
+    return engine.rejection is None
 
 
-def _verify_pin(engine: TlsEngine, pins: tuple[bytes, ...], fingerprint: str) -> None:
+def _with_fingerprint(engine: TlsEngine, refusal: CertificateRejected | None, der: bytes) -> CertificateRejected | None:
+    if refusal is None or refusal.sha256:
+        return refusal
+    return rejection(engine.peer, der, refusal.reason, refusal.hint, type(refusal))
+
+
+def _on_staple(connection: SSL.Connection, staple: bytes, _data: object) -> bool:
+    """Keep the stapled OCSP response for verify_peer(), which knows more and can say more."""
+    engine: TlsEngine = connection.get_app_data()
+    engine.staple = staple
+    return True
+
+
+def _verify_staple(engine: TlsEngine, der: bytes, certificate: x509.Certificate) -> str:
+    """Return what to show about the stapled response, empty for nothing. Raises CertificateRejected."""
+    issuer = engine.issuer_der()
+    if issuer is None or not engine.asked_for_status:
+        return ""  # the certificate itself is among the trusted ones, or nobody asked
+    try:
+        return check_staple(engine.staple, certificate, _parse(issuer), dt.datetime.now(dt.UTC))
+    except StapleRefused as error:
+        hint = REVOKED_HINT if error.revoked else STAPLE_HINT
+        raise rejection(engine.peer, der, str(error), hint, Revoked) from error
+    except ValueError as error:  # cryptography's parser is stricter than OpenSSL's
+        raise rejection(
+            engine.peer, der, "its stapled OCSP response cannot be checked", STAPLE_HINT, Revoked
+        ) from error
+
+
+def _verify_pin(engine: TlsEngine, pins: tuple[bytes, ...], der: bytes) -> None:
     wanted = {pin.hex() for pin in pins}
-    certificate, public_key = certificate_fingerprints(engine.peer_certificate_der())
+    certificate, public_key = certificate_fingerprints(der)
     if not wanted & {certificate, public_key}:
         reason = (
             f"certificate and public key match no pinned fingerprint; the public key's is {public_key or 'unknown'}"
         )
-        raise _rejection(engine, reason, fingerprint, _PIN_HINT)
+        raise rejection(engine.peer, der, reason, PIN_HINT)
 
 
-def _rejection(engine: TlsEngine, reason: str, fingerprint: str, hint: str) -> CertificateRejected:
-    shown = f" (SHA-256 {fingerprint})" if fingerprint else ""
-    message = f"{engine.peer}, TLS: certificate not trusted: {reason}{shown}"
-    return CertificateRejected(message, reason=reason, sha256=fingerprint, hint=hint)
-
-
-def _parse(engine: TlsEngine) -> x509.Certificate:
+def _parse(der: bytes) -> x509.Certificate:
     with warnings.catch_warnings():
         # Odd serial numbers of private authorities are no concern of the name check.
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        return engine.peer_certificate()
+        return x509.load_der_x509_certificate(der)
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAY = dt.timedelta(days=1)
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Issued:
     """A certificate, its key and the certificates above it that the server sends."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: Key
     above: tuple[x509.Certificate, ...] = ()
 
     @property
@@ -69,9 +71,12 @@ def issue(
     is_authority: bool = False,
     usages: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.SERVER_AUTH,),
     send_above: bool = False,
+    key: Key | None = None,
+    hash_algorithm: hashes.SHA256 | hashes.SHA1 | None = None,
+    extensions: Sequence[x509.ExtensionType] = (),
 ) -> Issued:
     """Make a certificate, self-signed without ``issuer``; validity in days from now."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key if key is not None else ec.generate_private_key(ec.SECP256R1())
     now = dt.datetime.now(dt.UTC)
     signer = issuer.key if issuer is not None else key
     builder = (
@@ -90,7 +95,9 @@ def issue(
         )
     if usages and not is_authority:
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-    certificate = builder.sign(signer, hashes.SHA256())
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    certificate = builder.sign(signer, hash_algorithm if hash_algorithm is not None else hashes.SHA256())
     above = (issuer.certificate, *issuer.above) if issuer is not None and send_above else ()
     return Issued(certificate, key, above)
 
@@ -100,3 +107,65 @@ def authority(
 ) -> Issued:
     """Make a certificate authority, a root without ``issuer``."""
     return issue([], issuer, subject=subject, is_authority=True, valid_from=valid_from, valid_until=valid_until)
+
+
+def revocation_list(
+    issuer: Issued,
+    revoked: Sequence[Issued] = (),
+    *,
+    made: float = -1,
+    until: float = 30,
+    signer: Issued | None = None,
+) -> x509.CertificateRevocationList:
+    """Make an authority's list of revoked certificates; times in days from now."""
+    now = dt.datetime.now(dt.UTC)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .last_update(now + made * DAY)
+        .next_update(now + until * DAY)
+    )
+    for entry in revoked:
+        builder = builder.add_revoked_certificate(
+            x509.RevokedCertificateBuilder()
+            .serial_number(entry.certificate.serial_number)
+            .revocation_date(now - DAY)
+            .build()
+        )
+    return builder.sign((signer or issuer).key, hashes.SHA256())
+
+
+def pem_of(revocation_list: x509.CertificateRevocationList) -> bytes:
+    return revocation_list.public_bytes(serialization.Encoding.PEM)
+
+
+def ocsp_response(
+    issued: Issued,
+    issuer: Issued,
+    status: ocsp.OCSPCertStatus = ocsp.OCSPCertStatus.GOOD,
+    *,
+    signer: Issued | None = None,
+    made: float = -1,
+    until: float | None = 3,
+    about: Issued | None = None,
+) -> bytes:
+    """Make the answer of an OCSP responder; times in days from now. ``about``: another certificate than asked for."""
+    now = dt.datetime.now(dt.UTC)
+    responder = signer or issuer
+    builder = (
+        ocsp.OCSPResponseBuilder()
+        .add_response(
+            cert=(about or issued).certificate,
+            issuer=issuer.certificate,
+            algorithm=hashes.SHA1(),  # noqa: S303 - what every responder uses to name certificates
+            cert_status=status,
+            this_update=now + made * DAY,
+            next_update=None if until is None else now + until * DAY,
+            revocation_time=now - 2 * DAY if status is ocsp.OCSPCertStatus.REVOKED else None,
+            revocation_reason=None,
+        )
+        .responder_id(ocsp.OCSPResponderEncoding.HASH, responder.certificate)
+    )
+    if signer is not None:
+        builder = builder.certificates([signer.certificate])
+    return builder.sign(responder.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)

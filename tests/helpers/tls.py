@@ -5,6 +5,7 @@ from __future__ import annotations
 from sstpsocks.errors import TlsFailed
 from sstpsocks.tunnel.settings import TrustSettings
 from sstpsocks.tunnel.tls import TlsEngine
+from sstpsocks.tunnel.tls_settings import TlsSettings
 from sstpsocks.tunnel.trust import client_context, server_context, sni_name
 from tests.helpers.certificates import Issued
 
@@ -15,8 +16,13 @@ def server_engine(issued: Issued) -> TlsEngine:
     return TlsEngine(server_context(issued.chain, issued.key), server_side=True, peer="client")
 
 
-def client_engine(trust: TrustSettings) -> TlsEngine:
-    return TlsEngine(client_context(trust), server_hostname=sni_name(trust.server_name), peer=SERVER)
+def client_engine(trust: TrustSettings, tls: TlsSettings | None = None) -> TlsEngine:
+    return TlsEngine(
+        client_context(trust, tls=tls),
+        server_hostname=sni_name(trust.server_name),
+        ask_for_status=not trust.pins,
+        peer=SERVER,
+    )
 
 
 def shake_hands(client: TlsEngine, server: TlsEngine) -> None:

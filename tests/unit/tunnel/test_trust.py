@@ -11,6 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 
 from sstpsocks.errors import CertificateRejected, ConfigError, TlsFailed
+from sstpsocks.tunnel.pins import parse_pin, pin_text
 from sstpsocks.tunnel.settings import TrustSettings
 from sstpsocks.tunnel.tls import TlsEngine
 from sstpsocks.tunnel.trust import (
@@ -110,12 +111,15 @@ def test_an_unknown_authority_that_the_server_sends_along_is_refused_too(ca_file
 
 
 def test_a_self_signed_certificate_is_refused(ca_file: str) -> None:
-    error = refused(issue([NAME]), TrustSettings(server_name=NAME, ca_file=ca_file))
+    issued = issue([NAME])
+    error = refused(issued, TrustSettings(server_name=NAME, ca_file=ca_file))
     assert error.reason == "self-signed certificate"
+    pin = pin_text(hashlib.sha256(issued.public_key_der).digest())
     assert error.hint == (
-        "pass --ca-file with the CA that signed it, or --pin-sha256 <hex> if you have checked that fingerprint by"
+        f"pass --ca-file with the CA that signed it, or --pin-sha256 {pin} if you have checked its fingerprint by"
         " another way"
     )
+    connect(issued, TrustSettings(server_name=NAME, pins=(parse_pin(pin),)))
 
 
 def test_a_self_signed_certificate_is_trusted_when_it_is_the_ca_file(tmp_path: Path) -> None:
