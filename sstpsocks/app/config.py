@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,10 +31,10 @@ from .layers import (
     file_layers,
     flag_layer,
     misspelt_variables,
-    parse_setting,
 )
 from .new_password import NewPasswordFile, NewPasswordPrompt
 from .options import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
+from .proxy_config import ProxyConfiguration
 
 MAX_SOCKS_FIELD = 255  # RFC 1929 section 2: lengths are one octet, 1 to 255
 
@@ -73,6 +73,8 @@ class Configuration:
     """The source behind ``tunnel.credentials``."""
     listen: ListenSettings
     output: OutputSettings
+    proxy_passwords: tuple[PasswordSource, ...] = ()
+    """The sources behind ``tunnel.proxy.credentials``, and those of the alternatives."""
     warnings: tuple[str, ...] = ()
 
 
@@ -90,13 +92,15 @@ def load_configuration(
     file = _config_file(Layers((flags, variables)), environ)
     layers = Layers((flags, variables, *(file_layers(file) if file else ())))
     warnings = misspelt_variables(environ)
-    tunnel, password = _tunnel(layers, has_terminal)
+    proxies = ProxyConfiguration(layers, environ, has_terminal=has_terminal)
+    tunnel, password = _tunnel(layers, proxies, has_terminal)
     return Configuration(
         tunnel=tunnel,
         password=password,
         listen=_listen(layers),
         output=_output(layers),
-        warnings=tuple(warnings + password.warnings()),
+        proxy_passwords=proxies.passwords,
+        warnings=tuple(warnings + [text for source in (password, *proxies.passwords) for text in source.warnings()]),
     )
 
 
@@ -123,8 +127,9 @@ def _config_file(layers: Layers, environ: Mapping[str, str]) -> ConfigFile | Non
     return None
 
 
-def _tunnel(layers: Layers, has_terminal: bool) -> tuple[TunnelSettings, PasswordSource]:
-    server = _server(layers)
+def _tunnel(layers: Layers, proxies: ProxyConfiguration, has_terminal: bool) -> tuple[TunnelSettings, PasswordSource]:
+    servers = _servers(layers)
+    server = servers[0]
     methods = _methods(layers)
     certificate = client_certificate(layers, has_terminal=has_terminal)
     if methods == (AuthMethod.EAP_TLS,) and certificate is not None:
@@ -163,6 +168,7 @@ def _tunnel(layers: Layers, has_terminal: bool) -> tuple[TunnelSettings, Passwor
         mtu=layers.integer("mtu", DEFAULT_MTU),
         timeouts=Timeouts(
             connect=layers.seconds("connect_timeout", limits.connect),
+            proxy=layers.seconds("proxy_timeout", limits.proxy),
             tls=layers.seconds("tls_timeout", limits.tls),
             http=layers.seconds("http_timeout", limits.http),
             lcp=layers.seconds("lcp_timeout", limits.lcp),
@@ -176,7 +182,27 @@ def _tunnel(layers: Layers, has_terminal: bool) -> tuple[TunnelSettings, Passwor
         search_domains=_search_domains(layers),
         pcap_file=layers.text("pcap"),
     )
-    return settings, password
+    ways = [_way(layers, proxies, settings, server) for server in servers]
+    return replace(ways[0], alternatives=tuple(ways[1:])), password
+
+
+def _way(
+    layers: Layers, proxies: ProxyConfiguration, settings: TunnelSettings, server: values.Server
+) -> TunnelSettings:
+    """Return the settings for one of the servers: its name, and what leads to it."""
+    port = server.port or DEFAULT_PORT
+    host, connect_port = settings.connect_to or (server.host, port)
+    # A zone (fe80::1%eth0) belongs to this machine and is in no certificate.
+    name = layers.parsed("server_name", values.ascii_host) or server.host.partition("%")[0]
+    return replace(
+        settings,
+        host=server.host,
+        port=port,
+        trust=replace(settings.trust, server_name=name),
+        proxy=proxies.choose(host, connect_port, ca_file=_ca_file(layers, "proxy_ca_file")),
+        source_address=layers.parsed("source_address", values.parse_address),
+        tenant_id=layers.text("tenant_id"),
+    )
 
 
 def _hlak(layers: Layers) -> Literal["auto", "keys", "zero"]:
@@ -223,27 +249,35 @@ def _search_domains(layers: Layers) -> tuple[str, ...]:
         raise setting.error(str(error)) from None
 
 
-def _parse_server(setting: Setting) -> values.Server:
+def _parse_servers(setting: Setting) -> tuple[values.Server, ...]:
+    given = setting.value if isinstance(setting.value, tuple) else ()
     try:
-        return parse_setting(setting, values.parse_server)
-    except ConfigError as error:
-        if isinstance(error.__context__, values.PasswordInServer):
-            raise setting.error(
-                "a password in the server's address is refused, because process lists, shell history and logs show it",
-                hint=NO_PASSWORD_HINT,
-            ) from None
-        raise
+        servers = tuple(values.parse_server(item) for item in given)
+    except values.PasswordInServer:
+        raise setting.error(
+            "a password in the server's address is refused, because process lists, shell history and logs show it",
+            hint=NO_PASSWORD_HINT,
+        ) from None
+    except ValueError as error:
+        raise setting.error(str(error)) from None
+    if len({server.username for server in servers if server.username is not None}) > 1:
+        raise setting.error("the servers' addresses name several users", hint="One user logs in to all of them")
+    return servers
 
 
-def _server(layers: Layers) -> values.Server:
+def _servers(layers: Layers) -> tuple[values.Server, ...]:
     setting = layers.find("server")
-    if setting is None:
+    servers = _parse_servers(setting) if setting is not None else ()
+    if not servers:
         raise ConfigError(
             "no server was given",
             hint="Name it: sstpsocks vpn.example.org, or SSTPSOCKS_SERVER, or server in the configuration file; "
             "without one at hand try: sstpsocks demo",
         )
-    return _parse_server(setting)
+    other = layers.find("connect_to")
+    if other is not None and len(servers) > 1:
+        raise other.error("it stands for one server, and several are given")
+    return servers
 
 
 def _username(layers: Layers, default: str = "") -> str:
@@ -251,7 +285,8 @@ def _username(layers: Layers, default: str = "") -> str:
     for layer in layers.all:
         user = layer.get("user")
         server = layer.get("server")
-        inside = _parse_server(server).username if server else None
+        named = _parse_servers(server) if server else ()
+        inside = next((item.username for item in named if item.username is not None), None)
         if user is not None and inside is not None and user.value != inside:
             raise user.error("the server's address names another user")
         name = str(user.value) if user is not None else inside

@@ -99,7 +99,10 @@ def load(path: Path, profile: str | None) -> ConfigFile:
         listing = ", ".join(sorted(profiles)) or "none"
         line = 0 if profile is not None else lines.get((DEFAULT_PROFILE,), 0)
         raise _error(path, line, f'there is no profile "{name}"', hint=f"The profiles are: {listing}")
-    _check_permissions(path, has_password=any("password" in values for values in (defaults, *profiles.values())))
+    _check_permissions(
+        path,
+        has_password=any({"password", "proxy_password"} & set(values) for values in (defaults, *profiles.values())),
+    )
     return ConfigFile(path, profiles[name] if name is not None else {}, defaults)
 
 

@@ -174,9 +174,10 @@ class FixedPassword(PasswordSource):
 class FilePassword(PasswordSource):
     """The first line of a file, read afresh at each log-in."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, flag: str = "--password-file") -> None:
         super().__init__()
         self.path = path
+        self._flag = flag
 
     def __repr__(self) -> str:
         return f"FilePassword({self.path!r})"
@@ -188,7 +189,7 @@ class FilePassword(PasswordSource):
         return []
 
     async def _obtain(self, request: CredentialRequest) -> str:
-        return await trio.to_thread.run_sync(first_line_of, self.path, "--password-file", abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(first_line_of, self.path, self._flag, abandon_on_cancel=True)
 
 
 class CommandPassword(PasswordSource):

@@ -77,6 +77,7 @@ class Option:
 
 
 SERVER = "server"
+WAY = "way to the server"
 LOGIN = "log-in"
 PORT = "local port"
 TUNNEL = "tunnel"
@@ -98,7 +99,14 @@ def _limit(name: str, default: int, text: str) -> Option:
 
 
 OPTIONS: tuple[Option, ...] = (
-    Option(name="server", group=SERVER, positional=True, metavar="SERVER", help="host[:port] or sstp://user@host:port"),
+    Option(
+        name="server",
+        kind=Kind.LIST,
+        group=SERVER,
+        positional=True,
+        metavar="SERVER",
+        help="host[:port] or sstp://user@host:port; of several the first that can be reached",
+    ),
     Option(
         name="server-name",
         group=SERVER,
@@ -125,6 +133,61 @@ OPTIONS: tuple[Option, ...] = (
         metavar="HEX",
         help="SHA-256 of the server's certificate or public key; a match replaces the checks of chain and name; "
         "repeatable",
+    ),
+    Option(
+        name="tenant-id",
+        group=SERVER,
+        metavar="ID",
+        help="the tenant that a gateway of many networks is asked for (?tenantid=); other servers answer 404 to it",
+    ),
+    Option(
+        name="proxy",
+        group=WAY,
+        metavar="URL|none",
+        help="the proxy that leads to the server: http://, https://, socks5:// or socks5h://HOST:PORT; "
+        "otherwise HTTPS_PROXY, ALL_PROXY and NO_PROXY say",
+    ),
+    Option(name="proxy-user", group=WAY, metavar="NAME", help="the user name for the proxy"),
+    Option(
+        name="proxy-password",
+        group=WAY,
+        places=frozenset({Place.ENVIRONMENT, Place.FILE}),
+        help="the password for the proxy; not on the command line, where every user of the machine can read it",
+    ),
+    Option(
+        name="proxy-password-file",
+        kind=Kind.PATH,
+        group=WAY,
+        metavar="FILE",
+        help="read the password for the proxy from the first line of FILE at each log-in",
+    ),
+    Option(
+        name="proxy-password-command",
+        group=WAY,
+        metavar="CMD",
+        help="take the password for the proxy from the first line that CMD prints, run afresh at each log-in",
+    ),
+    Option(
+        name="proxy-auth",
+        kind=Kind.LIST,
+        group=WAY,
+        metavar="LIST",
+        default="negotiate,digest,ntlm,basic",
+        help="what may be used to log in to an HTTP proxy; the strongest that it offers is. basic shows it, and "
+        "without https:// the network, the password",
+    ),
+    Option(
+        name="proxy-ca-file",
+        kind=Kind.PATH,
+        group=WAY,
+        metavar="FILE",
+        help="PEM file with the only root certificates to trust for an https:// proxy, instead of the system's",
+    ),
+    Option(
+        name="source-address",
+        group=WAY,
+        metavar="ADDRESS",
+        help="connect from this address of the machine, not from the one that the system chooses",
     ),
     Option(name="user", group=LOGIN, short="-u", metavar="NAME", help="the user name, also DOMAIN\\NAME or NAME@REALM"),
     Option(
@@ -324,6 +387,7 @@ OPTIONS: tuple[Option, ...] = (
         help="write the IP packets inside the tunnel to FILE as pcapng",
     ),
     _limit("connect-timeout", 15, "resolving the server's name and TCP"),
+    _limit("proxy-timeout", 30, "each answer of a proxy on the way to the server"),
     _limit("tls-timeout", 15, "TLS handshake"),
     _limit("http-timeout", 60, "the server's answer to the HTTP request"),
     _limit("lcp-timeout", 30, "LCP negotiation"),

@@ -16,7 +16,7 @@ from ..tunnel.session import StateObserver, TunnelState, TunnelStatus
 from ..tunnel.settings import CredentialReason, CredentialRequest, TunnelSettings
 from ..tunnel.steps import LATER_STEPS, StepObserver, StepReport
 from .config import Configuration, ListenSettings
-from .credentials import PromptPassword
+from .credentials import PasswordSource, PromptPassword
 from .failures import EXIT_OK
 from .limits import allow_open_files
 from .messages import Display
@@ -128,7 +128,19 @@ class _Connect:
             password.before_prompt = self._display.interrupt
         if isinstance(password.new_password, NewPasswordPrompt):
             password.new_password.before_prompt = self._display.interrupt
+        await self._prepare_proxy_passwords()
         await password.prepare(CredentialRequest(CredentialReason.LOGIN, settings.username, settings.server))
+
+    async def _prepare_proxy_passwords(self) -> None:
+        for source in self._configuration.proxy_passwords:
+            if isinstance(source, PromptPassword):
+                source.before_prompt = self._display.interrupt
+        tunnel = self._configuration.tunnel
+        asked: list[PasswordSource] = []
+        for proxy in (settings.proxy for settings in (tunnel, *tunnel.alternatives)):
+            if proxy is not None and isinstance(proxy.credentials, PasswordSource) and proxy.credentials not in asked:
+                asked.append(proxy.credentials)
+                await proxy.credentials.prepare(CredentialRequest(CredentialReason.LOGIN, proxy.username, str(proxy)))
 
     async def _announce(self, tunnel: Tunnel, listeners: Listeners) -> None:
         ready = _ready(tunnel, listeners)

@@ -22,7 +22,8 @@ def _load() -> None:
 
 async def start_connect(configuration: Configuration, display: Display) -> int:
     """Connect, serve until a signal ends it, and return the exit code; see run_connect()."""
-    if configuration.password.asks_before_dialling:
+    sources = (configuration.password, *configuration.proxy_passwords)
+    if any(source.asks_before_dialling for source in sources):
         # Nobody types a password so fast, and the server would be kept waiting.
         from .run import run_connect
 

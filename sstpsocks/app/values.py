@@ -116,6 +116,15 @@ def parse_server(text: str) -> Server:
     return Server(ascii_host(host), port, username)
 
 
+def parse_address(text: str) -> str:
+    """Return an IP address, with the zone if it has one."""
+    bare = text.strip().removeprefix("[").removesuffix("]")
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        raise ValueError(f'"{text}" is not an IP address') from None
+
+
 def parse_connect_to(text: str) -> tuple[str, int | None]:
     """Return host and port of ``ADDRESS[:PORT]``."""
     host, port = split_host_port(text.strip())

@@ -25,7 +25,7 @@ REFUSAL = (
 REFUSAL_HINT = "Use --password-file FILE, --password-command CMD, SSTPSOCKS_PASSWORD, or wait to be asked"
 
 # What people try, besides what other programs call it.
-_PASSWORD_FLAGS = ("--password", "--passwd", "--pass", "--pwd", "--socks-password")
+_PASSWORD_FLAGS = ("--password", "--passwd", "--pass", "--pwd", "--socks-password", "--proxy-password")
 
 _EPILOG = """\
 commands:
@@ -104,7 +104,7 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
     names = [name for name in (option.short, option.flag) if name]
     metavar = "|".join(option.choices) if option.choices else option.metavar
     if option.positional:
-        group.add_argument(option.key, nargs="?", metavar=option.metavar, help=text)
+        group.add_argument(option.key, nargs="*", metavar=option.metavar, help=text)
     elif option.kind is Kind.COUNT:
         group.add_argument(*names, dest=option.key, action="count", help=text)
     elif option.kind is Kind.SWITCH and option.short:
@@ -141,10 +141,11 @@ def split_command(argv: Sequence[str]) -> tuple[str, list[str], bool]:
 def parse_connect(arguments: Sequence[str], *, explicit: bool) -> dict[str, object]:
     """Return the attributes that the flags gave, None for those not given. Raises ConfigError."""
     given = vars(connect_parser().parse_args(arguments))
-    server = given.get("server")
-    if not explicit and server in COMMANDS:
-        raise ConfigError(
-            f'the command "{server}" must be the first argument',
-            hint=f"For a server of that name: sstpsocks connect {server}",
-        )
+    given["server"] = given["server"] or None  # argparse makes an empty list of none
+    for server in given["server"] or ():
+        if not explicit and server in COMMANDS:
+            raise ConfigError(
+                f'the command "{server}" must be the first argument',
+                hint=f"For a server of that name: sstpsocks connect {server}",
+            )
     return given

@@ -108,7 +108,7 @@ def test_a_password_on_the_command_line_is_refused_with_the_reason(arguments: li
         (["--nonsense"], "sstpsocks: unrecognized arguments: --nonsense. See: sstpsocks --help"),
         (["--mt", "1400"], "sstpsocks: unrecognized arguments: --mt"),
         (["--mtu"], "sstpsocks: argument --mtu: expected one argument"),
-        (["a", "b"], "sstpsocks: unrecognized arguments: b"),
+        (["a", "b", "-x"], "sstpsocks: unrecognized arguments: -x"),
         (["--listen", "1080", "demo"], 'sstpsocks: the command "demo" must be the first argument. '),
         (["demo", "--listen", "x"], "sstpsocks: --listen: "),
         (["demo", "--listen", "10.0.0.1:80"], "sstpsocks: --listen: the demo listens on this machine only"),
@@ -165,7 +165,7 @@ def test_the_command_may_be_left_out() -> None:
     assert split_command(["h", "-v"]) == ("connect", ["h", "-v"], False)
     assert split_command([]) == ("connect", [], False)
     assert split_command(["demo", "--once"]) == ("demo", ["--once"], True)
-    assert parse_connect(["demo"], explicit=True)["server"] == "demo"
+    assert parse_connect(["demo"], explicit=True)["server"] == ["demo"]
     with pytest.raises(ConfigError, match="must be the first"):
         parse_connect(["-v", "connect", "h"][:2], explicit=False)
 

@@ -155,6 +155,14 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "connect-to": "192.0.2.7:444",
         "ca-file": str(ca_file),
         "pin-sha256": "ab" * 32 + "," + "cd" * 32,
+        "tenant-id": "blue",
+        "proxy": "https://proxy.example.org:3129",
+        "proxy-user": "bob",
+        "proxy-password-file": str(password),
+        "proxy-auth": "digest,ntlm",
+        "proxy-ca-file": str(ca_file),
+        "proxy-timeout": "7",
+        "source-address": "192.0.2.9",
         "user": "alice",
         "password-file": str(password),
         "one-time-password": "true",
@@ -190,7 +198,16 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "log-format": "text",
         "verbose": "2",
     }
-    left_out = {"password", "password-command", "keyring", "config", "profile", "quiet"}
+    left_out = {
+        "password",
+        "password-command",
+        "proxy-password",
+        "proxy-password-command",
+        "keyring",
+        "config",
+        "profile",
+        "quiet",
+    }
     assert set(given) | left_out == {option.name for option in OPTIONS}
 
     variables = {name.upper().replace("-", "_"): value for name, value in given.items()}
@@ -217,7 +234,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
 
 def test_every_option_but_the_password_has_a_flag() -> None:
     without = {option.name for option in OPTIONS if Place.FLAG not in option.places}
-    assert without == {"password"}
+    assert without == {"password", "proxy-password"}
 
 
 def test_a_stronger_password_source_hides_a_weaker_one(tmp_path: Path) -> None:
