@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from sstpsocks.errors import CallRejected, NegotiationFailed
+from sstpsocks.errors import CallRejected, ConfigError, NegotiationFailed
 from sstpsocks.ppp.auth import AuthMethod, Credentials
+from sstpsocks.ppp.eap.tls_engine import TlsUse
 from sstpsocks.tunnel.eap_login import EapLogin, eap_trust
 from sstpsocks.tunnel.eap_tls import EapTrust
 from sstpsocks.tunnel.settings import CredentialRequest, EapSettings, TrustSettings, TunnelSettings
@@ -30,6 +33,13 @@ def test_with_public_authorities_the_name_must_be_the_servers() -> None:
 def test_a_private_authority_vouches_for_any_name() -> None:
     assert eap_trust(settings(EapSettings(), ca_file="corp.pem")) == EapTrust(ca_file="corp.pem")
     assert eap_trust(settings(EapSettings(ca_file="own.pem"), ca_file="corp.pem")) == EapTrust(ca_file="own.pem")
+
+
+def test_tls_is_begun_when_it_is_wanted_and_trusts_as_the_settings_say(tmp_path: Path) -> None:
+    login = EapLogin(settings(EapSettings(ca_file=str(tmp_path / "missing.pem"))))
+    assert (login.tls.has_certificate, login.tls.certificate_name) == (False, "")
+    with pytest.raises(ConfigError, match=r"missing\.pem"):
+        login.tls.connect(TlsUse.PEAP)
 
 
 def test_auto_tries_zeroes_once_when_the_call_ends_over_the_keys() -> None:
