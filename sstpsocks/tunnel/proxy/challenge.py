@@ -23,7 +23,7 @@ _PARAMETER = re.compile(rf'({_TOKEN})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|({_TOKE
 _TOKEN68 = re.compile(r"([A-Za-z0-9._~+/-]+=*)(?=[ \t]*(?:,|$))")
 _SPACE = re.compile(r"[ \t]*")
 _SEPARATORS = re.compile(r"[ \t,]*")
-_JUNK = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,"]|")*?(?=,|$)', re.DOTALL)
+_JUNK = re.compile(r'(?:"(?:[^"\\]|\\.)*"?|[^,"])*', re.DOTALL)  # always matches: nothing to go back for
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 

@@ -19,6 +19,8 @@ from .challenge import Challenge, parse_challenges
 MAX_HEADER: Final = 32 * 1024  # far above any real answer; Negotiate's tokens reach 16 KiB
 MAX_BODY: Final = 512 * 1024  # octets of an error page that are skipped to keep a connection
 
+_STATUS_LINE = b"HTTP/"
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectAnswer:
@@ -68,6 +70,7 @@ class ConnectRequest:
             raise LocalProtocolError("the CONNECT request cannot be built", layer="http") from None
         self._outgoing = (request or b"") + (end or b"")
         self._response: h11.Response | None = None
+        self._first = b""
         self._body = 0
         self._finished = False
 
@@ -90,6 +93,11 @@ class ConnectRequest:
         if not data and self._response is None:
             self._finished = True
             raise RemoteProtocolError("closed the connection without answering", layer="http")
+        # h11 waits for a blank line, which something that is not HTTP may never send.
+        self._first = (self._first + data[: len(_STATUS_LINE)])[: len(_STATUS_LINE)]
+        if not _STATUS_LINE.startswith(self._first):
+            self._finished = True
+            raise RemoteProtocolError("answered with something that is not HTTP", layer="http")
         try:
             answer = self._receive(data)
         except h11.RemoteProtocolError as error:
