@@ -19,7 +19,6 @@ from .method import Decision, Refusal
 from .packet import EapCode, EapPacket, MethodType, describe_type
 from .peer_conversation import PeerConversation, PeerMethods
 
-
 _CERTIFICATE_HINT = "It may not know the certificate, or want another user name with it (--user)."
 
 
