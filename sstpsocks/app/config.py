@@ -11,7 +11,16 @@ from typing import Literal
 
 from ..errors import ConfigError
 from ..ppp.auth import AuthMethod
-from ..tunnel.settings import DEFAULT_MTU, DEFAULT_PORT, EapSettings, Timeouts, TrustSettings, TunnelSettings
+from ..tunnel.settings import (
+    DEFAULT_MTU,
+    DEFAULT_PORT,
+    EapSettings,
+    FirstUse,
+    Timeouts,
+    TlsSettings,
+    TrustSettings,
+    TunnelSettings,
+)
 from . import values
 from .configfile import FILE_NAME, ConfigFile, config_folder, load
 from .credentials import (
@@ -23,6 +32,7 @@ from .credentials import (
     first_line_of,
 )
 from .eap_config import client_certificate, default_methods
+from .first_use_prompt import FirstUsePrompt
 from .keyring_password import KeyringPassword
 from .layers import (
     Layers,
@@ -35,6 +45,7 @@ from .layers import (
 from .new_password import NewPasswordFile, NewPasswordPrompt
 from .options import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
 from .proxy_config import ProxyConfiguration
+from .tls_config import crl_file, first_use, sni, tls_settings, tls_warnings
 
 MAX_SOCKS_FIELD = 255  # RFC 1929 section 2: lengths are one octet, 1 to 255
 
@@ -75,6 +86,8 @@ class Configuration:
     output: OutputSettings
     proxy_passwords: tuple[PasswordSource, ...] = ()
     """The sources behind ``tunnel.proxy.credentials``, and those of the alternatives."""
+    first_use_prompt: FirstUsePrompt | None = None
+    """Who is asked about an unknown server, None without a terminal."""
     warnings: tuple[str, ...] = ()
 
 
@@ -93,14 +106,18 @@ def load_configuration(
     layers = Layers((flags, variables, *(file_layers(file) if file else ())))
     warnings = misspelt_variables(environ)
     proxies = ProxyConfiguration(layers, environ, has_terminal=has_terminal)
-    tunnel, password = _tunnel(layers, proxies, has_terminal)
+    prompt = FirstUsePrompt() if has_terminal else None
+    tls = tls_settings(layers, has_terminal=has_terminal)
+    tunnel, password = _tunnel(layers, proxies, tls, first_use(layers, environ, prompt), has_terminal=has_terminal)
+    warnings += [text for source in (password, *proxies.passwords) for text in source.warnings()]
     return Configuration(
         tunnel=tunnel,
         password=password,
         listen=_listen(layers),
         output=_output(layers),
         proxy_passwords=proxies.passwords,
-        warnings=tuple(warnings + [text for source in (password, *proxies.passwords) for text in source.warnings()]),
+        first_use_prompt=prompt,
+        warnings=(*warnings, *tls_warnings(tls)),
     )
 
 
@@ -127,7 +144,9 @@ def _config_file(layers: Layers, environ: Mapping[str, str]) -> ConfigFile | Non
     return None
 
 
-def _tunnel(layers: Layers, proxies: ProxyConfiguration, has_terminal: bool) -> tuple[TunnelSettings, PasswordSource]:
+def _tunnel(
+    layers: Layers, proxies: ProxyConfiguration, tls: TlsSettings, first_use: FirstUse | None, *, has_terminal: bool
+) -> tuple[TunnelSettings, PasswordSource]:
     servers = _servers(layers)
     server = servers[0]
     methods = _methods(layers)
@@ -150,9 +169,13 @@ def _tunnel(layers: Layers, proxies: ProxyConfiguration, has_terminal: bool) -> 
         # A zone (fe80::1%eth0) belongs to this machine and is in no certificate.
         trust=TrustSettings(
             server_name=server_name or server.host.partition("%")[0],
+            sni=sni(layers),
             ca_file=_ca_file(layers),
             pins=_pins(layers),
+            crl_file=crl_file(layers, pinned=bool(_pins(layers))),
+            first_use=first_use,
         ),
+        tls=tls,
         eap=EapSettings(
             ca_file=_ca_file(layers, "eap_ca_file"),
             server_names=_server_names(layers),
@@ -176,6 +199,7 @@ def _tunnel(layers: Layers, proxies: ProxyConfiguration, has_terminal: bool) -> 
             addresses=layers.seconds("address_timeout", limits.addresses),
         ),
         reconnect=_reconnect(layers),
+        ecn=_ecn(layers),
         dhcp=_dhcp(layers),
         ipv6=_ipv6(layers),
         strict_routes=layers.switch("strict_routes"),
@@ -217,6 +241,16 @@ def _hlak(layers: Layers) -> Literal["auto", "keys", "zero"]:
 
 def _reconnect(layers: Layers) -> Literal["auto", "never"]:
     return "never" if layers.text("reconnect") == "never" else "auto"
+
+
+def _ecn(layers: Layers) -> Literal["off", "passive", "active"]:
+    match layers.text("ecn"):
+        case "active":
+            return "active"
+        case "off":
+            return "off"
+        case _:
+            return "passive"
 
 
 def _dhcp(layers: Layers) -> Literal["auto", "anonymous", "never"]:

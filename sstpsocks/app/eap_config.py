@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError
 from ..ppp.auth import AuthMethod
 from ..tunnel.settings import DEFAULT_METHODS
-from .credentials import first_line_of
+from .certificate_config import load_certificate
 from .layers import Layers
 
 if TYPE_CHECKING:
@@ -20,31 +18,8 @@ _TRUST_OPTIONS = ("ca_file", "eap_ca_file", "eap_server_name", "eap_pin_sha256")
 
 
 def client_certificate(layers: Layers, *, has_terminal: bool) -> ClientCertificate | None:
-    """Return the certificate of --eap-cert, None without one.
-
-    A pass phrase comes from --eap-passphrase-file, or is asked for at the terminal. Raises ConfigError.
-    """
-    certificate = layers.text("eap_cert")
-    key = layers.text("eap_key")
-    source = layers.find("eap_passphrase_file")
-    if certificate is None:
-        if key is not None or source is not None:
-            raise ConfigError("--eap-key and --eap-passphrase-file are of no use without --eap-cert")
-        return None
-    # cryptography's parsers take their time to load, and few log in with a certificate.
-    from ..tunnel.client_certificate import PassphraseNeeded, load_client_certificate
-
-    passphrase = first_line_of(str(source.value), source.origin) if source is not None else None
-    try:
-        return load_client_certificate(certificate, key, passphrase)
-    except PassphraseNeeded:
-        if passphrase is not None or not has_terminal:
-            raise
-    try:
-        passphrase = getpass.getpass(f"Pass phrase of {key or certificate}: ")
-    except (EOFError, OSError):
-        passphrase = ""
-    return load_client_certificate(certificate, key, passphrase)
+    """Return the certificate of --eap-cert, None without one. Raises ConfigError."""
+    return load_certificate(layers, ("eap_cert", "eap_key", "eap_passphrase_file"), has_terminal=has_terminal)
 
 
 def default_methods(layers: Layers) -> tuple[AuthMethod, ...]:

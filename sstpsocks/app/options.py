@@ -131,8 +131,81 @@ OPTIONS: tuple[Option, ...] = (
         kind=Kind.LIST,
         group=SERVER,
         metavar="HEX",
-        help="SHA-256 of the server's certificate or public key; a match replaces the checks of chain and name; "
-        "repeatable",
+        help="SHA-256 of the server's certificate or public key, in hexadecimal or as sha256//BASE64; a match replaces "
+        "the checks of chain, name and revocation; repeatable",
+    ),
+    Option(
+        name="trust-on-first-use",
+        kind=Kind.SWITCH,
+        group=SERVER,
+        help="ask at the terminal about a certificate that is not trusted, remember the answer, and refuse another "
+        "one from then on",
+    ),
+    Option(
+        name="known-hosts",
+        kind=Kind.PATH,
+        group=SERVER,
+        metavar="FILE",
+        help="where --trust-on-first-use remembers, instead of known_hosts in the configuration folder",
+    ),
+    Option(
+        name="crl-file",
+        kind=Kind.PATH,
+        group=SERVER,
+        metavar="FILE",
+        help="lists of revoked certificates (PEM or DER) to check the server's chain against",
+    ),
+    Option(
+        name="sni",
+        group=SERVER,
+        metavar="NAME",
+        help="the name that the TLS handshake shows to everybody on the way, if not the one to verify; none for none",
+    ),
+    Option(
+        name="tls-min",
+        group=SERVER,
+        metavar="VERSION",
+        choices=("1.0", "1.1", "1.2", "1.3"),
+        default="1.2",
+        help="the oldest version of TLS to accept; 1.0 and 1.1, for old routers, are broken",
+    ),
+    Option(
+        name="tls-seclevel",
+        kind=Kind.INTEGER,
+        group=SERVER,
+        metavar="N",
+        minimum=0,
+        maximum=5,
+        help="OpenSSL's security level, 0 to 5, which bounds keys, hashes and ciphers; 0 with --tls-min 1.0 or 1.1",
+    ),
+    Option(
+        name="certificate",
+        kind=Kind.PATH,
+        group=SERVER,
+        metavar="FILE",
+        help="the certificate to show when the server asks for one in the TLS handshake: PKCS#12, or PEM with the "
+        "certificates above it behind it",
+    ),
+    Option(
+        name="key",
+        kind=Kind.PATH,
+        group=SERVER,
+        metavar="FILE",
+        help="its private key (PEM), if that is in a file of its own",
+    ),
+    Option(
+        name="passphrase-file",
+        kind=Kind.PATH,
+        group=SERVER,
+        metavar="FILE",
+        help="the pass phrase of the key or the PKCS#12 file is the first line of FILE; without it a terminal asks",
+    ),
+    Option(
+        name="tls-keylog",
+        kind=Kind.PATH,
+        group=SERVER,
+        metavar="FILE",
+        help="append the keys of every connection to FILE, for Wireshark; they decrypt everything",
     ),
     Option(
         name="tenant-id",
@@ -378,6 +451,14 @@ OPTIONS: tuple[Option, ...] = (
         default="auto",
         help="whether to have IPv6 in the tunnel: auto takes it where the server offers it; always asks SoftEther "
         "too, which stops everything for 4 s when asked",
+    ),
+    Option(
+        name="ecn",
+        group=TUNNEL,
+        metavar="WHEN",
+        choices=("active", "passive", "off"),
+        default="passive",
+        help="explicit congestion notification inside the tunnel: ask for it, use it with those who ask, or never",
     ),
     Option(
         name="pcap",

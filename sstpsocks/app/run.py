@@ -124,6 +124,8 @@ class _Connect:
     async def _prepare_password(self) -> None:
         settings, password = self._configuration.tunnel, self._configuration.password
         password.tell = self._display.warning
+        if self._configuration.first_use_prompt is not None:
+            self._configuration.first_use_prompt.before_prompt = self._display.interrupt
         if isinstance(password, PromptPassword):
             password.before_prompt = self._display.interrupt
         if isinstance(password.new_password, NewPasswordPrompt):

@@ -11,9 +11,9 @@ from ipaddress import ip_address
 from urllib.parse import unquote
 
 from ..ppp.auth import AuthMethod
+from ..tunnel.pins import parse_pin as parse_pin
 
 SCHEME = "sstp://"
-PIN_SIZE = 32  # SHA-256
 MAX_NAME_LENGTH = 253  # RFC 1035 2.3.4, without the root's empty label
 # Underscores are no part of host names but of names that resolve (RFC 2181 section 11).
 _ASCII_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
@@ -151,14 +151,6 @@ def is_loopback(host: str) -> bool:
     except ValueError:
         # RFC 6761 6.3: names below localhost are loopback addresses.
         return host == "localhost" or host.endswith(".localhost")
-
-
-def parse_pin(text: str) -> bytes:
-    """Return the 32 octets of a SHA-256 digest in hexadecimal, with or without colons."""
-    digits = text.strip().lower().removeprefix("sha256:").replace(":", "")
-    if not re.fullmatch(r"[0-9a-f]{64}", digits):
-        raise ValueError(f'"{text}" is not a SHA-256 digest of {2 * PIN_SIZE} hexadecimal digits')
-    return bytes.fromhex(digits)
 
 
 def parse_methods(items: tuple[str, ...]) -> tuple[AuthMethod, ...]:

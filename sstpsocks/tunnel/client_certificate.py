@@ -18,7 +18,24 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 """Private keys that can sign a TLS handshake."""
 
 _UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")  # Microsoft's user principal name, an otherName
-_ENCRYPTED_HINT = "--eap-passphrase-file gives the pass phrase; at a terminal it is asked for."
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateOptions:
+    """What messages call the options that a certificate comes from."""
+
+    certificate: str
+    key: str
+    passphrase_file: str
+
+    @property
+    def encrypted_hint(self) -> str:
+        """What to do about an encrypted key."""
+        return f"{self.passphrase_file} gives the pass phrase; at a terminal it is asked for."
+
+
+EAP_OPTIONS = CertificateOptions("--eap-cert", "--eap-key", "--eap-passphrase-file")
+TLS_OPTIONS = CertificateOptions("--certificate", "--key", "--passphrase-file")
 
 
 class PassphraseNeeded(ConfigError):
@@ -59,13 +76,16 @@ def certificate_user(certificate: x509.Certificate) -> str:
 
 
 def load_client_certificate(
-    certificate_path: str, key_path: str | None = None, passphrase: str | None = None
+    certificate_path: str,
+    key_path: str | None = None,
+    passphrase: str | None = None,
+    options: CertificateOptions = EAP_OPTIONS,
 ) -> ClientCertificate:
     """Read a certificate and its key.
 
     ``certificate_path`` holds PEM, with the certificates above it behind it, or PKCS#12; ``key_path`` the key in PEM
-    when it is in a file of its own. Raises PassphraseNeeded when the key is encrypted and there is no pass phrase,
-    ConfigError for anything else.
+    when it is in a file of its own. ``options`` is for messages. Raises PassphraseNeeded when the key is encrypted and
+    there is no pass phrase, ConfigError for anything else.
     """
     data = _read(certificate_path)
     secret = passphrase.encode() if passphrase is not None else None
@@ -74,9 +94,10 @@ def load_client_certificate(
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
         if b"-----BEGIN" in data:
             chain = _pem_certificates(data, certificate_path)
-            key = _pem_key(_read(key_path) if key_path is not None else data, key_path or certificate_path, secret)
+            key_data = _read(key_path) if key_path is not None else data
+            key = _pem_key(key_data, key_path or certificate_path, secret, options)
         else:
-            key, chain = _pkcs12(data, certificate_path, secret)
+            key, chain = _pkcs12(data, certificate_path, secret, options)
     if not isinstance(key, PrivateKey):
         raise ConfigError(f"the key of the client certificate {certificate_path} is of a kind that TLS cannot use")
     own = next((c for c in chain if c.public_key() == key.public_key()), None)
@@ -100,12 +121,12 @@ def _pem_certificates(data: bytes, path: str) -> list[x509.Certificate]:
         raise ConfigError(f"{path} holds no readable certificate", path=path) from error
 
 
-def _pem_key(data: bytes, path: str, passphrase: bytes | None) -> object:
+def _pem_key(data: bytes, path: str, passphrase: bytes | None, options: CertificateOptions) -> object:
     if b"PRIVATE KEY-----" not in data:
-        raise ConfigError(f"{path} holds no private key", path=path, hint="Name the key's file with --eap-key.")
+        raise ConfigError(f"{path} holds no private key", path=path, hint=f"Name the key's file with {options.key}.")
     encrypted = b"ENCRYPTED" in data
     if encrypted and passphrase is None:
-        raise PassphraseNeeded(f"the private key in {path} is encrypted", path=path, hint=_ENCRYPTED_HINT)
+        raise PassphraseNeeded(f"the private key in {path} is encrypted", path=path, hint=options.encrypted_hint)
     try:
         return serialization.load_pem_private_key(data, passphrase if encrypted else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -114,13 +135,15 @@ def _pem_key(data: bytes, path: str, passphrase: bytes | None) -> object:
         raise ConfigError(f"{what} {path} is wrong or not readable", path=path) from error
 
 
-def _pkcs12(data: bytes, path: str, passphrase: bytes | None) -> tuple[object, list[x509.Certificate]]:
+def _pkcs12(
+    data: bytes, path: str, passphrase: bytes | None, options: CertificateOptions
+) -> tuple[object, list[x509.Certificate]]:
     try:
         key, own, above = pkcs12.load_key_and_certificates(data, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if passphrase is None:
             message = f"{path} is neither PEM nor PKCS#12 without a pass phrase"
-            raise PassphraseNeeded(message, path=path, hint=_ENCRYPTED_HINT) from error
+            raise PassphraseNeeded(message, path=path, hint=options.encrypted_hint) from error
         raise ConfigError(f"{path} is not PKCS#12, or the pass phrase is wrong", path=path) from error
     if key is None or own is None:
         raise ConfigError(f"{path} lacks the certificate or its private key", path=path)

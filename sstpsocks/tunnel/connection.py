@@ -30,6 +30,7 @@ from ..link import (
 )
 from ..net.autoconf.configuration import Ipv6Configured
 from ..net.autoconf.slaac import stable_identifier
+from ..net.config import StackConfig
 from ..net.dhcp import HOST_NAME, DhcpInformation
 from ..net.route import RouteTable
 from ..net.stack import Stack
@@ -288,7 +289,8 @@ class ServerConnection:
 
     def _up(self, driver: Driver, event: LinkUp) -> None:
         self.link_up = event
-        driver.stack = Stack(event.local, mtu=self.mtu, entropy=self._entropy)
+        config = StackConfig(ecn=self._settings.ecn)
+        driver.stack = Stack(event.local, mtu=self.mtu, entropy=self._entropy, config=config)
         driver.stack.outer = driver.outer
         dns = ", ".join(map(str, event.dns)) or "none"
         self._done(f"{event.local}, DNS {dns}, MTU {self.mtu}")

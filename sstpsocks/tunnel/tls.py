@@ -44,6 +44,10 @@ _NO_CIPHER = (
     "the server and this program have no TLS cipher suite in common",
     "an old server may need --tls-seclevel 1, or 0, which lets weak ones pass",
 )
+_NO_KEY_EXCHANGE = (
+    "the server and this program have no key exchange in common",
+    "a lower --tls-seclevel lets weaker ones pass",
+)
 _UNKNOWN_NAME = (
     "the server does not know the server name it was asked for",
     "pass the name that it knows with --sni NAME, or --sni none",
@@ -74,6 +78,8 @@ _KNOWN_FAILURES = {
     ),
     "unrecognized name": _UNKNOWN_NAME,
     "alert unrecognized name": _UNKNOWN_NAME,
+    "no suitable key share": _NO_KEY_EXCHANGE,
+    "no suitable groups": _NO_KEY_EXCHANGE,
     "dh key too small": _WEAK,
     "ee key too small": _WEAK,
     "wrong signature type": _WEAK,

@@ -72,7 +72,6 @@ def issue(
     usages: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.SERVER_AUTH,),
     send_above: bool = False,
     key: Key | None = None,
-    hash_algorithm: hashes.SHA256 | hashes.SHA1 | None = None,
     extensions: Sequence[x509.ExtensionType] = (),
 ) -> Issued:
     """Make a certificate, self-signed without ``issuer``; validity in days from now."""
@@ -97,9 +96,14 @@ def issue(
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
-    certificate = builder.sign(signer, hash_algorithm if hash_algorithm is not None else hashes.SHA256())
+    certificate = builder.sign(signer, hashes.SHA256())
     above = (issuer.certificate, *issuer.above) if issuer is not None and send_above else ()
     return Issued(certificate, key, above)
+
+
+def weak_key() -> Key:
+    """Make a key that is too short."""
+    return rsa.generate_private_key(65537, 1024)  # noqa: S505 - that it is too short is the point
 
 
 def authority(

@@ -155,6 +155,16 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "connect-to": "192.0.2.7:444",
         "ca-file": str(ca_file),
         "pin-sha256": "ab" * 32 + "," + "cd" * 32,
+        "trust-on-first-use": "true",
+        "known-hosts": str(tmp_path / "hosts"),
+        "sni": "front.example.org",
+        "tls-min": "1.1",
+        "tls-seclevel": "1",
+        "certificate": str(client),
+        "key": str(key),
+        "passphrase-file": str(password),
+        "tls-keylog": str(tmp_path / "keys"),
+        "ecn": "active",
         "tenant-id": "blue",
         "proxy": "https://proxy.example.org:3129",
         "proxy-user": "bob",
@@ -199,6 +209,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "verbose": "2",
     }
     left_out = {
+        "crl-file",
         "password",
         "password-command",
         "proxy-password",
@@ -211,13 +222,14 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
     assert set(given) | left_out == {option.name for option in OPTIONS}
 
     variables = {name.upper().replace("-", "_"): value for name, value in given.items()}
-    flags = [given["server"], "-vv", "--allow-remote", "--strict-routes", "--one-time-password"]
+    switches = ("allow-remote", "strict-routes", "one-time-password", "trust-on-first-use")
+    flags = [given["server"], "-vv", *(f"--{name}" for name in switches)]
     lines = []
     for option in OPTIONS:
         if option.name not in given:
             continue
         value = given[option.name]
-        if option.name not in ("server", "verbose", "allow-remote", "strict-routes", "one-time-password"):
+        if option.name not in ("server", "verbose", *switches):
             flags += [option.flag, value]
         bare = option.kind.name in ("INTEGER", "SECONDS", "COUNT", "SWITCH")
         lines.append(f"{option.key} = {value.removesuffix('s')}" if bare else f"{option.key} = '{value}'")

@@ -1,0 +1,44 @@
+"""A certificate of the user's own, from a group of options: for the TLS handshake, or for EAP-TLS."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from .credentials import first_line_of
+from .layers import Layers
+from .options import option_of
+
+if TYPE_CHECKING:
+    from ..tunnel.client_certificate import ClientCertificate
+
+
+def load_certificate(layers: Layers, keys: tuple[str, str, str], *, has_terminal: bool) -> ClientCertificate | None:
+    """Return the certificate that options give, None when they give none.
+
+    ``keys`` are those of the certificate's, the private key's and the pass phrase's file. Without the last a terminal
+    is asked for the pass phrase where one is needed. Raises ConfigError.
+    """
+    certificate, key = layers.text(keys[0]), layers.text(keys[1])
+    source = layers.find(keys[2])
+    flags = [option_of(each).flag for each in keys]
+    if certificate is None:
+        if key is not None or source is not None:
+            raise ConfigError(f"{flags[1]} and {flags[2]} are of no use without {flags[0]}")
+        return None
+    # cryptography's parsers take their time to load, and few log in with a certificate.
+    from ..tunnel.client_certificate import CertificateOptions, PassphraseNeeded, load_client_certificate
+
+    options = CertificateOptions(*flags)
+    passphrase = first_line_of(str(source.value), source.origin) if source is not None else None
+    try:
+        return load_client_certificate(certificate, key, passphrase, options)
+    except PassphraseNeeded:
+        if passphrase is not None or not has_terminal:
+            raise
+    try:
+        passphrase = getpass.getpass(f"Pass phrase of {key or certificate}: ")
+    except (EOFError, OSError):
+        passphrase = ""
+    return load_client_certificate(certificate, key, passphrase, options)
