@@ -31,6 +31,9 @@ from .tunnel.settings import (
     CredentialSource,
     EapSettings,
     PasswordObserver,
+    ProxyKind,
+    ProxyMethod,
+    ProxySettings,
     Timeouts,
     TrustSettings,
     TunnelSettings,
@@ -121,6 +124,9 @@ async def open_tunnel(
     pin_sha256: Sequence[str] = (),
     server_name: str | None = None,
     connect_to: tuple[str, int] | None = None,
+    proxy: ProxySettings | None = None,
+    source_address: str | None = None,
+    tenant_id: str | None = None,
     mtu: int = DEFAULT_MTU,
     timeouts: Timeouts | None = None,
     reconnect: Literal["auto", "never"] = "auto",
@@ -140,8 +146,10 @@ async def open_tunnel(
     what "peap" and "eap-tls" need: our certificate, and which authentication server to trust. ``ca_file``
     (PEM) replaces the system's roots; ``pin_sha256`` accepts just the certificates (or public keys) with these
     SHA-256 digests in hexadecimal; ``server_name`` is the name to verify when it differs from ``host``.
-    ``connect_to`` connects to another address than the name's. ``mtu``: octets of the largest IP packet sent, 576 to
-    4087. ``timeouts``: seconds for each step. ``reconnect``: "never" ends the tunnel when it is lost.
+    ``connect_to`` connects to another address than the name's, ``proxy`` by way of a proxy (the environment's variables
+    are not looked at), ``source_address`` from this address of the machine. ``tenant_id``: which network to ask of a
+    gateway to many. ``mtu``: octets of the largest IP packet sent, 576 to 4087. ``timeouts``: seconds for each step.
+    ``reconnect``: "never" ends the tunnel when it is lost.
     ``search_domains``: where names without a dot are looked for, before what the network tells by DHCP.
     ``strict_routes``: reach only what the network pushed routes to, once it has. ``dhcp``: whether to ask it at all;
     "anonymous" gives no host name. ``ipv6``: whether to have IPv6 too, where the server offers it; "always" asks
@@ -170,6 +178,9 @@ async def open_tunnel(
             host=host,
             port=port,
             connect_to=connect_to,
+            proxy=proxy,
+            source_address=source_address,
+            tenant_id=tenant_id,
             trust=TrustSettings(
                 server_name=server_name if server_name is not None else host,
                 ca_file=ca_file,
@@ -230,6 +241,9 @@ __all__ = [
     "CredentialReason",
     "CredentialRequest",
     "Credentials",
+    "ProxyKind",
+    "ProxyMethod",
+    "ProxySettings",
     "Timeouts",
     "Tunnel",
     "open_tunnel",

@@ -29,6 +29,7 @@ pytestmark = [
 ]
 
 USER, PASSWORD = "bob", "Secret.Passw0rd"
+REALM = "LAB.TEST"
 SQUID_HELPERS = Path("/usr/lib/squid")
 START_TIMEOUT = 15.0
 
@@ -101,7 +102,9 @@ def squid(request: pytest.FixtureRequest, folder: Path) -> Iterator[int]:
     (folder / "digest").write_text(f"{USER}:{PASSWORD}\n")
     for name in ("basic", "digest"):
         (folder / name).chmod(0o644)
+    keytab = f"{SQUID_HELPERS}/negotiate_kerberos_auth -k {folder}/keytab -s HTTP/localhost@{REALM}"
     offers = {
+        "negotiate": [f"auth_param negotiate program {keytab}"],
         "basic": [f"auth_param basic program {SQUID_HELPERS}/basic_ncsa_auth {folder}/basic"],
         "digest": [
             f"auth_param digest program {SQUID_HELPERS}/digest_file_auth {folder}/digest",
@@ -129,6 +132,39 @@ def squid(request: pytest.FixtureRequest, folder: Path) -> Iterator[int]:
     configuration = folder / "squid.conf"
     configuration.write_text("\n".join(lines) + "\n")
     yield from running([program("squid"), "-N", "-f", str(configuration)], port, folder)
+
+
+@pytest.fixture
+def kdc(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A KDC with a key for the proxy and a ticket for the user."""
+    pytest.importorskip("gssapi", reason="sstpsocks[kerberos] is not installed")
+    if not all(shutil.which(name, path="/usr/sbin:/usr/bin") for name in ("krb5kdc", "kadmin.local", "kinit")):
+        pytest.skip("krb5-kdc, krb5-admin-server and krb5-user are not installed")
+    port = free_port()
+    (folder / "krb5.conf").write_text(
+        f"[libdefaults]\ndefault_realm = {REALM}\ndns_lookup_kdc = false\ndns_lookup_realm = false\nrdns = false\n"
+        f"dns_canonicalize_hostname = false\n[realms]\n{REALM} = {{\nkdc = 127.0.0.1:{port}\n}}\n"
+        f"[domain_realm]\nlocalhost = {REALM}\n"
+    )
+    (folder / "kdc.conf").write_text(
+        f"[kdcdefaults]\nkdc_listen = 127.0.0.1:{port}\nkdc_tcp_listen = 127.0.0.1:{port}\n"
+        f"[realms]\n{REALM} = {{\ndatabase_name = {folder}/principal\nkey_stash_file = {folder}/stash\n"
+        f"acl_file = {folder}/acl\n}}\n"
+    )
+    monkeypatch.setenv("KRB5_CONFIG", str(folder / "krb5.conf"))
+    monkeypatch.setenv("KRB5_KDC_PROFILE", str(folder / "kdc.conf"))
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{folder}/tickets")
+    subprocess.run(["/usr/sbin/kdb5_util", "create", "-s", "-P", "master"], check=True, capture_output=True)
+    for query in (
+        f"addprinc -pw {PASSWORD} {USER}",
+        "addprinc -randkey HTTP/localhost",
+        f"ktadd -k {folder}/keytab HTTP/localhost",
+    ):
+        subprocess.run(["/usr/sbin/kadmin.local", "-q", query], check=True, capture_output=True)
+    (folder / "keytab").chmod(0o644)
+    for _ in running(["/usr/sbin/krb5kdc", "-n"], port, folder):
+        subprocess.run(["kinit", USER], input=PASSWORD.encode(), check=True, capture_output=True)
+        yield
 
 
 @pytest.fixture
@@ -203,6 +239,15 @@ def test_ntlm_bare_and_inside_negotiate(
         carries_traffic(client, server, curl, f"logged in with {scheme}")
         assert proxy.connections == 1
         assert client.stop() == 0
+
+
+@pytest.mark.usefixtures("kdc")
+@pytest.mark.parametrize("squid", ["negotiate"], indirect=True)
+def test_kerberos_with_the_ticket_of_whoever_is_logged_in(
+    squid: int, client: Client, server: Server, curl: str
+) -> None:
+    client.start("--proxy", f"http://localhost:{squid}", "--reconnect", "never")
+    carries_traffic(client, server, curl, "logged in with Negotiate")
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
