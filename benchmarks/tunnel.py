@@ -71,7 +71,7 @@ def running_client(*options: str) -> Iterator[tuple[Client, Path]]:
 def empty_file(path: Path, size: int) -> Path:
     """Make a file of so many octets to upload, all of them in the kernel's cache.
 
-    Reading it for the first time costs the kernel as much as sending it costs us, and on a virtual machine the host too.
+    Reading it for the first time costs the kernel as much as sending it costs us, and a virtual machine's host too.
     """
     with path.open("wb") as file:
         file.truncate(size)

@@ -24,17 +24,17 @@ class NoNamespaces(Exception):
 
 def unshare_command() -> list[str]:
     """Return what starts a command in namespaces of its own."""
-    if sys.platform != "linux":
-        raise NoNamespaces("namespaces are a thing of Linux")
-    if shutil.which("unshare") is None or shutil.which("ip") is None:
-        raise NoNamespaces("needs the Debian packages util-linux and iproute2")
-    command = ["unshare", *_FLAGS]
-    if os.getuid() != 0:
-        command += ["--user", "--map-root-user"]
-    tried = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
-    if tried.returncode != 0:
-        raise NoNamespaces(f"neither root nor unprivileged user namespaces: {tried.stderr.strip()}")
-    return command
+    if sys.platform == "linux":
+        if shutil.which("unshare") is None or shutil.which("ip") is None:
+            raise NoNamespaces("needs the Debian packages util-linux and iproute2")
+        command = ["unshare", *_FLAGS]
+        if os.getuid() != 0:
+            command += ["--user", "--map-root-user"]
+        tried = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
+        if tried.returncode != 0:
+            raise NoNamespaces(f"neither root nor unprivileged user namespaces: {tried.stderr.strip()}")
+        return command
+    raise NoNamespaces("namespaces are a thing of Linux")
 
 
 def enter(arguments: list[str]) -> int:

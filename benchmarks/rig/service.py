@@ -38,18 +38,18 @@ _scratch = bytearray(1 << 20)
 
 def memory_file(content: bytes) -> int:
     """Return the descriptor of a file that is on no disk."""
-    if sys.platform != "linux":
-        raise OSError("only Linux has files in memory")
-    descriptor = os.memfd_create("benchmark")
-    os.write(descriptor, content)
-    return descriptor
+    if sys.platform == "linux":
+        descriptor = os.memfd_create("benchmark")
+        os.write(descriptor, content)
+        return descriptor
+    raise OSError("only Linux has files in memory")
 
 
 def send_file(stream: socket.socket, descriptor: int, offset: int, count: int) -> int:
     """Send some of a file, and return how many octets; BlockingIOError if none can be sent now."""
-    if sys.platform == "win32":
-        raise OSError("no sendfile")
-    return os.sendfile(stream.fileno(), descriptor, offset, count)
+    if sys.platform == "linux":
+        return os.sendfile(stream.fileno(), descriptor, offset, count)
+    raise OSError("only Linux has files in memory")
 
 
 def drop(stream: socket.socket, most: int) -> int:
