@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -75,6 +76,8 @@ def chosen_peers(options: argparse.Namespace) -> list[Peer]:
 
 def measure(options: argparse.Namespace, lab: Path) -> None:
     """Measure what is asked for; the results are written after each case."""
+    # The first process of a namespace has no default for signals, and would let SIGTERM pass.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     if sys.platform == "linux":
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
