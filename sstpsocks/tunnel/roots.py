@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from OpenSSL import SSL, crypto
 
 from ..errors import ConfigError
+from . import macos_store, windows_store
 
 UNIX_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Gentoo, Alpine with ca-certificates
@@ -31,12 +32,10 @@ UNIX_BUNDLES = (
     "/etc/openssl/certs/ca-certificates.crt",  # NetBSD
     "/data/data/com.termux/files/usr/etc/tls/cert.pem",  # Termux
 )
-MACOS_KEYCHAINS = (
-    "/System/Library/Keychains/SystemRootCertificates.keychain",  # Apple's roots
-    "/Library/Keychains/System.keychain",  # what the administrator added, such as a company's authority
-)
+MACOS_KEYCHAIN = "/System/Library/Keychains/SystemRootCertificates.keychain"
+"""Apple's roots. Only these can be exported: what lies in other keychains need not be trusted."""
 MACOS_TIMEOUT = 10.0
-"""Seconds that exporting the keychains may take; it needs well under one."""
+"""Seconds that exporting the keychain may take; it needs well under one."""
 
 _PEM_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -101,20 +100,15 @@ def unix_roots(
     return None
 
 
-def _export_windows_store() -> list[bytes]:
-    """Return the system's trusted authorities in DER; Python's ssl reads the Windows store."""
-    return ssl.create_default_context().get_ca_certs(binary_form=True)
-
-
-def windows_roots(export: Callable[[], list[bytes]] = _export_windows_store) -> Roots | None:
+def windows_roots(export: Callable[[], list[bytes]] = windows_store.system_certificates) -> Roots | None:
     """Return the roots of the Windows certificate store, None when there are none."""
     certificates = tuple(export())
     return Roots(source="the Windows certificate store", certificates=certificates) if certificates else None
 
 
-def _export_keychains() -> bytes:
-    """Return the system keychains' certificates in PEM, b"" when that fails."""
-    command = ["/usr/bin/security", "find-certificate", "-a", "-p", *MACOS_KEYCHAINS]
+def _export_keychain() -> bytes:
+    """Return the certificates of Apple's keychain in PEM, b"" when that fails."""
+    command = ["/usr/bin/security", "find-certificate", "-a", "-p", MACOS_KEYCHAIN]
     try:
         result = subprocess.run(  # noqa: S603 - a fixed command without input from outside
             command, capture_output=True, timeout=MACOS_TIMEOUT, check=False
@@ -124,11 +118,16 @@ def _export_keychains() -> bytes:
     return result.stdout
 
 
-def macos_roots(export: Callable[[], bytes] = _export_keychains) -> Roots | None:
-    """Return the roots of the macOS system keychains, None when there are none."""
+def macos_roots(
+    ask: Callable[[], list[bytes]] = macos_store.system_certificates, export: Callable[[], bytes] = _export_keychain
+) -> Roots | None:
+    """Return the roots that macOS trusts: by its own answer, else Apple's; None when there are none."""
+    certificates = tuple(ask())
+    if certificates:
+        return Roots(source="the trust settings of macOS", certificates=certificates)
     blocks = _PEM_BLOCK.findall(export())
     certificates = tuple(ssl.PEM_cert_to_DER_cert(block.decode("ascii", "ignore")) for block in blocks)
-    return Roots(source="the macOS system keychains", certificates=certificates) if certificates else None
+    return Roots(source="the macOS system keychain", certificates=certificates) if certificates else None
 
 
 def certifi_roots() -> Roots | None:

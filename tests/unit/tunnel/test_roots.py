@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import ssl
 import subprocess
 import sys
@@ -82,21 +83,28 @@ def test_windows_certificates_are_loaded_and_a_damaged_one_is_skipped(root: Issu
     assert windows_roots(list) is None
 
 
-def test_macos_keychains_are_read_as_pem(root: Issued, good: Issued) -> None:
+def nothing() -> list[bytes]:
+    return []
+
+
+def test_macos_is_asked_first_and_apples_keychain_is_read_when_it_does_not_answer(root: Issued, good: Issued) -> None:
     other = authority("Other")
-    roots = macos_roots(lambda: other.pem + root.pem)
-    assert roots is not None
-    assert roots.certificates == (other.der, root.der)
-    assert trusts(roots, good)
-    assert macos_roots(lambda: b"") is None
+    asked = macos_roots(lambda: [root.der], lambda: other.pem)
+    assert asked == Roots(source="the trust settings of macOS", certificates=(root.der,))
+    assert trusts(asked, good)
+    exported = macos_roots(nothing, lambda: other.pem + root.pem)
+    assert exported is not None
+    assert exported.certificates == (other.der, root.der)
+    assert macos_roots(nothing, lambda: b"") is None
 
 
-def test_a_platform_without_the_security_tool_has_no_keychains(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_platform_that_is_no_mac_has_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: object, **_options: object) -> None:
         raise FileNotFoundError("security")
 
     monkeypatch.setattr(subprocess, "run", fail)
-    assert macos_roots() is None
+    monkeypatch.setattr(ctypes, "CDLL", fail)
+    assert macos_roots(nothing) is None
 
 
 @pytest.mark.parametrize(
