@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ..base.build import COMPILED
+
 if TYPE_CHECKING:
     from ..tunnel.network import TunnelStream
 
-# One read of a busy local socket: enough for two full TLS records, small enough that a task which wants to run waits
-# for less than a millisecond (docs/benchmarks.md).
-UPLOAD_READ_SIZE = 32 * 1024
+# One read of a busy local socket: enough for two full TLS records, or four for the compiled build, small enough that a
+# task which wants to run waits for less than a millisecond (docs/benchmarks.md).
+UPLOAD_READ_SIZE = (64 if COMPILED else 32) * 1024
 
 # POSIX guarantees 16 vectors, Linux takes 1024 (IOV_MAX); more are sent by the next call.
 MAX_PIECES = 512

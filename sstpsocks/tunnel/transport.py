@@ -7,9 +7,11 @@ from typing import Protocol
 
 import trio
 
-# Two TLS records: a turn then takes less than half a millisecond. Larger reads save little and keep every other flow,
-# and every task, waiting for longer (docs/benchmarks.md).
-READ_SIZE = 32 * 1024
+from ..base.build import COMPILED
+
+# Two TLS records, or seven for the compiled build: a turn then takes about a fifth of a millisecond in both. Larger
+# reads keep every other flow, and every task, waiting for longer (docs/benchmarks.md).
+READ_SIZE = (112 if COMPILED else 32) * 1024
 
 
 class Transport(Protocol):
