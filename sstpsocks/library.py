@@ -16,6 +16,7 @@ from .dns.resolver import Resolver
 from .errors import ConfigError, NameNotFound
 from .proxy.dial import Dialer
 from .tunnel.network import IPAddress, TunnelDatagrams, TunnelStream
+from .tunnel.pins import parse_pin
 from .tunnel.reach import Dial, connect_transport
 from .tunnel.session import Session, StateObserver, TunnelInfo, TunnelState, ignore_states
 from .tunnel.settings import (
@@ -35,6 +36,7 @@ from .tunnel.settings import (
     ProxyMethod,
     ProxySettings,
     Timeouts,
+    TlsSettings,
     TrustSettings,
     TunnelSettings,
     ignore_password,
@@ -122,7 +124,10 @@ async def open_tunnel(
     eap: EapSettings | None = None,
     ca_file: str | None = None,
     pin_sha256: Sequence[str] = (),
+    crl_file: str | None = None,
     server_name: str | None = None,
+    sni: str | None = None,
+    tls: TlsSettings | None = None,
     connect_to: tuple[str, int] | None = None,
     proxy: ProxySettings | None = None,
     source_address: str | None = None,
@@ -145,7 +150,9 @@ async def open_tunnel(
     first; "pap" and "chap", which are not among the default, give the server more than it should have. ``eap`` is
     what "peap" and "eap-tls" need: our certificate, and which authentication server to trust. ``ca_file``
     (PEM) replaces the system's roots; ``pin_sha256`` accepts just the certificates (or public keys) with these
-    SHA-256 digests in hexadecimal; ``server_name`` is the name to verify when it differs from ``host``.
+    SHA-256 digests, in hexadecimal or as "sha256//" and base64; ``crl_file`` holds lists of revoked certificates.
+    ``server_name`` is the name to verify when it differs from ``host``, ``sni`` the one that the handshake shows when
+    it is yet another, "" for none. ``tls`` allows old versions of TLS, and has a client certificate and a key log.
     ``connect_to`` connects to another address than the name's, ``proxy`` by way of a proxy (the environment's variables
     are not looked at), ``source_address`` from this address of the machine. ``tenant_id``: which network to ask of a
     gateway to many. ``mtu``: octets of the largest IP packet sent, 576 to 4087. ``timeouts``: seconds for each step.
@@ -185,7 +192,10 @@ async def open_tunnel(
                 server_name=server_name if server_name is not None else host,
                 ca_file=ca_file,
                 pins=tuple(_digest(pin) for pin in pin_sha256),
+                sni=sni,
+                crl_file=crl_file,
             ),
+            tls=tls if tls is not None else TlsSettings(),
             username=username,
             credentials=_fixed(password) if isinstance(password, str) else password,
             password_changed=password_changed,
@@ -229,12 +239,9 @@ def _domain(text: str) -> str:
 
 def _digest(text: str) -> bytes:
     try:
-        digest = bytes.fromhex(text.replace(":", ""))
-    except ValueError:
-        digest = b""
-    if len(digest) != 32:
-        raise ConfigError("a pin must be a SHA-256 digest: 64 hexadecimal digits")
-    return digest
+        return parse_pin(text)
+    except ValueError as error:
+        raise ConfigError(f"pin_sha256: {error}") from None
 
 
 __all__ = [
@@ -245,6 +252,7 @@ __all__ = [
     "ProxyMethod",
     "ProxySettings",
     "Timeouts",
+    "TlsSettings",
     "Tunnel",
     "open_tunnel",
     "run_tunnel",
