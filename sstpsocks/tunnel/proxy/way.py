@@ -7,7 +7,8 @@ ends in a connection that bypasses it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import trio
 
@@ -137,17 +138,30 @@ class _Way:
 
     async def _respond(self, scheme: Scheme, answer: ConnectAnswer) -> str | None:
         try:
-            return await scheme.respond(answer.challenges)
+            with self._in_time():
+                return await scheme.respond(answer.challenges)
         except RemoteProtocolError as error:
             raise self._failed(f"it {error}", "try another way to log in with --proxy-auth") from error
 
     async def _begin(self, answer: ConnectAnswer, failed: Scheme | None) -> tuple[Scheme, str]:
         """Choose how to log in, with other credentials if ``failed`` has been refused."""
         credentials = await self._ask(f"HTTP 407 after {failed.name}" if failed is not None else "")
-        begun = await begin_scheme(answer.challenges, self._proxy, credentials, self._target, self._entropy)
+        with self._in_time():
+            begun = await begin_scheme(answer.challenges, self._proxy, credentials, self._target, self._entropy)
         if isinstance(begun, list):
             raise login_wanted(self._proxy, answer.challenges, begun)
         return begun
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """Bound the time that it takes to know what to say: a Kerberos ticket may have to be fetched."""
+        limit = self._settings.timeouts.proxy
+        try:
+            with trio.fail_after(limit):
+                yield
+        except trio.TooSlowError:
+            hint = "the Kerberos server (KDC) may be out of reach; try another way to log in with --proxy-auth"
+            raise self._failed(f"the log-in was not ready within {limit:g} s", hint) from None
 
     # SOCKS5
 

@@ -54,6 +54,8 @@ async def test_only_the_first_call_gets_the_early_connection(listener: trio.Sock
     reports: list[StepReport] = []
     async with head_start(settings, ignore_steps) as dial:
         async with await dial(settings, reports.append) as first, await dial(settings, reports.append) as second:
+            assert isinstance(first, trio.SocketStream)
+            assert isinstance(second, trio.SocketStream)
             assert first.socket.getsockname() != second.socket.getsockname()
     # The steps of the first were told to whom the head start was given.
     assert [report.step for report in reports if report.done] == [Step.RESOLVE, Step.TCP]

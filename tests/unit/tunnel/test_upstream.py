@@ -137,6 +137,7 @@ async def test_a_connection_reports_its_steps_and_sets_its_options() -> None:
     reports: list[StepReport] = []
     async with listening() as (port, _):
         stream = await connect_transport(settings_for(host="127.0.0.1", port=port), reports.append)
+        assert isinstance(stream, trio.SocketStream)
         assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
@@ -163,6 +164,7 @@ async def test_a_platform_without_a_low_water_mark_connects_as_well(monkeypatch:
     monkeypatch.delattr(socket, "TCP_NOTSENT_LOWAT", raising=False)
     async with listening() as (port, _):
         stream = await connect_transport(settings_for(host="127.0.0.1", port=port), ignore_steps)
+        assert isinstance(stream, trio.SocketStream)
         assert not set_low_water(stream.socket)
         await stream.aclose()
 
@@ -192,6 +194,7 @@ async def test_the_next_address_is_tried_when_one_refuses() -> None:
     async with listening() as (port, _):
         trio.socket.set_custom_hostname_resolver(Resolver(["127.0.0.2", "127.0.0.1"]))
         stream = await connect_transport(settings_for(port=port), ignore_steps)
+        assert isinstance(stream, trio.SocketStream)
         assert stream.socket.getpeername()[0] == "127.0.0.1"
         await stream.aclose()
 
@@ -207,7 +210,6 @@ async def test_a_silent_address_is_overtaken_and_families_take_turns(autojump_cl
     trio.socket.set_custom_hostname_resolver(Resolver(["2001:db8::1", "2001:db8::2", "192.0.2.1", "192.0.2.2"]))
     trio.socket.set_custom_socket_factory(Factory(plan))
     begin = trio.current_time()
-    settings = settings_for()
     targets = await reach.resolve("server", NAME, 443)
     sock = await reach.connect_any("server", 443, targets)
     assert isinstance(sock, FakeSocket)

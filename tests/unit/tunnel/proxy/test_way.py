@@ -22,6 +22,7 @@ from sstpsocks.errors import (
     TransportFailed,
 )
 from sstpsocks.ppp.auth import Credentials
+from sstpsocks.tunnel.proxy.schemes import Basic
 from sstpsocks.tunnel.reach import connect_transport
 from sstpsocks.tunnel.settings import (
     CredentialReason,
@@ -289,6 +290,18 @@ async def test_a_proxy_that_says_nothing() -> None:
         settings = settings_for(silent.getsockname()[1], 443)
         hurried = replace(settings, timeouts=Timeouts(proxy=0.1))
         await fails(hurried, ProxyFailed, "no answer to CONNECT 127.0.0.1:443 within 0.1 s", "--proxy-timeout")
+
+
+async def test_a_log_in_that_waits_for_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Kerberos does when its server does not answer."""
+
+    async def wait(_self: Basic, _challenges: object) -> str | None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(Basic, "respond", wait)
+    with forward_proxy(ForwardProxy(basic)) as proxy:
+        hurried = replace(settings_for(proxy.port, 443), timeouts=Timeouts(proxy=0.5))
+        await fails(hurried, ProxyFailed, "the log-in was not ready within 0.5 s", "--proxy-auth")
 
 
 # TLS to the proxy
