@@ -107,7 +107,8 @@ def runs_text(case: CaseResult) -> str:
     runs = " or ".join(str(count) for count in sorted(counts)) or "no"
     told = case.circumstances
     load = f"load average {told['load before']} before and {told.get('load after', '?')} after"
-    return f"{runs} runs in turn, commit {told['commit']}, {told['date']}, {load}"
+    kind = "short runs" if "quick" in told else "runs"
+    return f"{runs} {kind} in turn, commit {told['commit']}, {told['date']}, {load}"
 
 
 def ratio_lines(case: CaseResult, summaries: Mapping[str, Mapping[str, Summary]], keys: list[str]) -> list[str]:

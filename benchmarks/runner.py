@@ -36,6 +36,8 @@ def run_case(rig: Rig, case: Case, peers: Sequence[Peer], runs: int) -> CaseResu
     """Measure one case."""
     say(f"== {case.name}: {case.title}")
     result = CaseResult(case.title, asdict(case.conditions), circumstances(repository()))
+    if rig.quick:
+        result.circumstances["quick"] = "yes"
     with ExitStack() as stack:
         place = stack.enter_context(rig.place(case.conditions))
         turns: dict[str, Turn] = {}
