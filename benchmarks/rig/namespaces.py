@@ -40,7 +40,9 @@ def unshare_command() -> list[str]:
 def enter(arguments: list[str]) -> int:
     """Run the harness again inside; return its exit code."""
     command = [*unshare_command(), sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, env={**os.environ, INSIDE: "1"}, check=False).returncode
+    # Who starts a program for the second time does not compile it again.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run(command, env={**environ, INSIDE: "1"}, check=False).returncode
 
 
 def inside() -> bool:
