@@ -114,19 +114,19 @@ class TheWayUp:
             return found
         near = watched(rig, peer.peer, rig.gateway.address)
         if not self.conditions.delay:
-            return found | told("ms", near, 1.0)
-        # What the distance adds is made of round trips; the rest is work.
+            return found | told("ms", near, sum(near.values()))
         far = watched(rig, peer.peer, FAR_GATEWAY)
-        added = {step: far[step] - near[step] for step in far}
-        return found | told("round trips", added, 2e3 * self.conditions.delay)
+        added = {step: (far[step] - near[step]) / (2e3 * self.conditions.delay) for step in far}
+        # What the distance adds to a step is a number of round trips; the rest is the machine's unrest.
+        return found | told("round trips", added, sum(map(round, added.values())))
 
 
-def told(unit: str, steps_taken: dict[str, float], scale: float) -> dict[str, Measurement]:
+def told(unit: str, steps_taken: dict[str, float], total: float) -> dict[str, Measurement]:
     """Return the figures of all steps together, and of each."""
-    found = {f"TCP to ready, {unit}": Measurement(sum(steps_taken.values()) / scale, better="less")}
+    found = {f"TCP to ready, {unit}": Measurement(total, better="less")}
     for step, value in steps_taken.items():
         name = "TCP and TLS" if step == "TLS" else step
-        found[f"{name}, {unit}"] = Measurement(value / scale, better="neither")
+        found[f"{name}, {unit}"] = Measurement(value, better="neither")
     return found
 
 

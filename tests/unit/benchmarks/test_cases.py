@@ -32,12 +32,12 @@ def test_a_step_takes_from_the_end_of_the_one_before(monkeypatch: pytest.MonkeyP
     assert list(taken.values()) == pytest.approx([200, 100, 100, 100, 100, 100])
 
 
-def test_the_distance_is_counted_in_round_trips() -> None:
-    figures = startup.told("round trips", {"TLS": 200.0, "HTTP": 100.0}, 100.0)
+def test_the_steps_are_told_beside_their_sum() -> None:
+    figures = startup.told("round trips", {"TLS": 2.02, "HTTP": 0.99}, 3)
     assert {name: figure.value for name, figure in figures.items()} == {
-        "TCP to ready, round trips": 3.0,
-        "TCP and TLS, round trips": 2.0,
-        "HTTP, round trips": 1.0,
+        "TCP to ready, round trips": 3,
+        "TCP and TLS, round trips": 2.02,
+        "HTTP, round trips": 0.99,
     }
 
 
