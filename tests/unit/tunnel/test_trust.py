@@ -11,6 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 
 from sstpsocks.errors import CertificateRejected, ConfigError, TlsFailed
+from sstpsocks.tunnel.distrust import REASONS, reason_of
 from sstpsocks.tunnel.pins import parse_pin, pin_text
 from sstpsocks.tunnel.settings import TrustSettings
 from sstpsocks.tunnel.tls import TlsEngine
@@ -289,3 +290,14 @@ def test_usual_names_are_names(name: str) -> None:
 def test_what_is_no_name_is_a_configuration_error(name: str) -> None:
     with pytest.raises(ConfigError, match="server name"):
         ascii_name(name)
+
+
+def test_every_verdict_has_a_sentence_and_a_next_step() -> None:
+    for code, (sentence, hint) in REASONS.items():
+        assert sentence, code
+        assert hint, code
+        assert not sentence.endswith(".")
+    assert "not the server's own" in reason_of(SSL.X509VerificationCodes.ERR_CERT_REVOKED, 1)[0]
+    unknown, hint = reason_of(9999, 0)
+    assert "OpenSSL error 9999" in unknown
+    assert "--pin-sha256" in hint
