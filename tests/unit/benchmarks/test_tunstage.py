@@ -72,10 +72,12 @@ def lossy() -> Iterator[tuple[Ends, Ends]]:
 
 def test_packets_come_out_in_order() -> None:
     ends = Ends(Path(delay=0.005))
+    # As many as the kernel holds for a reader that is not scheduled: all may become due at the same time.
+    packets = PACKETS[:200]
     begin = time.monotonic()
-    assert ends.carry(PACKETS, len(PACKETS)) == PACKETS
+    assert ends.carry(packets, len(packets)) == packets
     assert time.monotonic() - begin >= 0.005
-    assert ends.direction.counters() == {"carried": 500, "dropped": 0, "refused": 0}
+    assert ends.direction.counters() == {"carried": 200, "dropped": 0, "refused": 0}
     ends.close()
 
 
