@@ -164,6 +164,10 @@ class TunnelClosed(TunnelError):
         super().__init__(message, hint=hint or _LOST_HINT)
 
 
+class SessionLimitReached(TunnelClosed):
+    """The server ended an established tunnel in order because a limit of its own was reached: no failure."""
+
+
 class DialError(SstpsocksError):
     """A connection inside the tunnel could not be opened."""
 

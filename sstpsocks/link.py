@@ -9,6 +9,8 @@ The link is the only place that knows both SSTP and PPP. It carries each machine
   goes out before any network control packet, and IP passes only in Call_Connected.
 * SSTP's hello timer expired -> an LCP Echo-Request goes with the SSTP one, because some servers answer only that.
 * PPP ended or failed -> SSTP disconnects; SSTP ended -> PPP's lower layer is down.
+* A server may negotiate IPCP or LCP anew at any time (RFC 1661 section 3.4). Until that is done no IP passes, as if the
+  network were slow; then the link goes on, unless it came back with another address, which no flow survives.
 
 Everything but IP packets takes the road through the two machines. IP packets of an open link are recognised in
 receive_data() itself, in the common case by sstp/data_run.py from the fixed eight octets ``10 00 LL LL FF 03 00 21``
@@ -32,6 +34,7 @@ from .errors import (
     NegotiationFailed,
     PeerUnresponsive,
     RemoteProtocolError,
+    SessionLimitReached,
     TunnelClosed,
     TunnelError,
 )
@@ -58,6 +61,12 @@ WITNESS_INTERVAL: Final = 1.0
 # How long close() waits for the peer's LCP Terminate-Ack before it disconnects SSTP all the same. RFC 1661 would wait
 # for six seconds, but the carrier is reliable, and a peer that means to answer does so in one round trip.
 PPP_FAREWELL_TIME: Final = 1.5
+
+
+_ORDERLY_HINT: Final = (
+    "the server ended it in order: a limit on idle or session time, an administrator, or a restart; "
+    "connect again, or have that done by itself (--reconnect auto, the default)"
+)
 
 
 class LinkPhase(Enum):
@@ -110,6 +119,14 @@ class LinkUp:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkResumed:
+    """The server had PPP negotiated anew, with the same address; in between nothing passed."""
+
+    up: LinkUp
+    """What holds now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ipv6Up:
     """IPv6 packets pass too, as soon as the link is up: before LinkUp, after it, or never."""
 
@@ -139,7 +156,17 @@ class LinkDown:
     """None when close() was the reason."""
 
 
-LinkEvent = PhaseEntered | CredentialsWanted | PasswordChanged | LinkUp | Ipv6Up | Ipv6Down | LinkFailing | LinkDown
+LinkEvent = (
+    PhaseEntered
+    | CredentialsWanted
+    | PasswordChanged
+    | LinkUp
+    | LinkResumed
+    | Ipv6Up
+    | Ipv6Down
+    | LinkFailing
+    | LinkDown
+)
 
 
 class _Headers(dict[int, bytes]):
@@ -168,7 +195,7 @@ class Link:
         self.method: AuthMethod | None = None
         """How the client has logged in; None: not yet, or without having to."""
         self._closing = False
-        self._was_up = False
+        self._up: LinkUp | None = None
         self._farewell_deadline: float | None = None
         self._headers = _Headers(_IP_FRAME)
         self._ipv6_headers = _Headers(_IPV6_FRAME)
@@ -333,7 +360,7 @@ class Link:
         """The connection is gone: clean up at once with nothing sent (MS-SSTP 3.2.7.1)."""
         if self.phase is LinkPhase.CLOSED:
             return
-        if self._was_up and not self._closing:
+        if self._up is not None and not self._closing:
             self._fail(error)
         # Before the link was up the machine's own words say more: they know what the moment means.
         self.sstp.lower_layer_lost(now)
@@ -399,12 +426,12 @@ class Link:
                 else:
                     self._fail(AuthenticationFailed(event.message, code=event.code, hint=event.hint))
             case ppp_events.Ipv4Opened(local, peer, dns, nbns):
-                self.phase = LinkPhase.UP
-                self._was_up = True
-                self._events.append(LinkUp(local, peer, dns, nbns, self.ppp.peer_mru, self._username))
+                self._addressed(LinkUp(local, peer, dns, nbns, self.ppp.peer_mru, self._username), now)
+            case ppp_events.Ipv4Closed(_, True) if not self._closing and self.error is None:
+                self.phase = LinkPhase.ADDRESSES
             case ppp_events.Ipv4Closed(reason):
                 if not self._closing:
-                    self._fail(TunnelClosed(f"server, IPCP: {reason}"))
+                    self._fail(self._ended_by_ppp(reason))
                 self.ppp.close(now)
             case ppp_events.Ipv6Opened(local_identifier, _):
                 self._events.append(Ipv6Up(local_identifier))
@@ -425,6 +452,20 @@ class Link:
                 # Any packet counted as life already (MS-SSTP 3.2.6); IP of an open link never comes this way.
                 pass
 
+    def _addressed(self, up: LinkUp, now: float) -> None:
+        """IPCP is open, for the first time or anew: then everything that runs needs the same address."""
+        self.phase = LinkPhase.UP
+        before = self._up
+        if before is None:
+            self._up = up
+            self._events.append(up)
+        elif up.local == before.local:
+            self._up = up
+            self._events.append(LinkResumed(up))
+        else:
+            self._fail(TunnelClosed(f"server renegotiated IPCP, and gives {up.local} instead of {before.local}"))
+            self.ppp.close(now)
+
     def _authenticated(self, event: ppp_events.AuthenticationSucceeded, now: float) -> None:
         self._username = event.username
         self.method = event.method
@@ -435,6 +476,8 @@ class Link:
         self.sstp.authenticated(event.hlak, now)
 
     def _disconnect(self, now: float) -> None:
+        if self.phase is LinkPhase.CLOSED:
+            return  # both machines have ended at the same moment
         self.phase = LinkPhase.CLOSING
         self._farewell_deadline = None
         if self.sstp.closed:
@@ -456,7 +499,8 @@ class Link:
         if self.phase in (LinkPhase.CLOSING, LinkPhase.CLOSED) or phase is self.phase:
             return
         self.phase = phase
-        self._events.append(PhaseEntered(phase, text))
+        if self._up is None:
+            self._events.append(PhaseEntered(phase, text))
 
     def _fail(self, error: TunnelError) -> None:
         """Record why the link ends; the first reason is the one that counts."""
@@ -466,7 +510,7 @@ class Link:
 
     def _broken(self, error: RemoteProtocolError, now: float) -> None:
         text = f"server broke the protocol ({error.layer or 'sstp'}): {error}"
-        self._fail(TunnelClosed(text) if self._was_up else CallRejected(text, hint=error.hint))
+        self._fail(TunnelClosed(text) if self._up is not None else CallRejected(text, hint=error.hint))
         self.sstp.lower_layer_lost(now)
         self.ppp.lower_layer_down(now)
         self._down()
@@ -478,14 +522,18 @@ class Link:
             self._events.append(LinkDown(self.error))
 
     def _ended_by_ppp(self, reason: str) -> TunnelError:
-        if self._was_up:
+        if self._up is not None and self.ppp.limit is not None:
+            return SessionLimitReached(f"server ended the session, as {self.ppp.limit.value}: {reason}")
+        if self._up is not None:
             return TunnelClosed(f"server ended the PPP link: {reason}")
         return CallRejected(f"server ended the PPP link during {self.phase.value}: {reason}")
 
     def _error_of(self, reason: EndReason, status: int | None, text: str) -> TunnelError:
         if reason is EndReason.PEER_SILENT:
             return PeerUnresponsive(text, hint="the network path or the server is gone")
-        if self._was_up:
+        if self._up is not None and reason is EndReason.PEER_DISCONNECTED:
+            return TunnelClosed(text, hint=_ORDERLY_HINT)
+        if self._up is not None:
             return TunnelClosed(text)
         if reason is EndReason.NEGOTIATION_TIMEOUT:
             return NegotiationFailed(text, protocol="sstp", hint="the server may be overloaded; try again")

@@ -67,9 +67,11 @@ class Ipv4Opened:
 
 @dataclass(frozen=True, slots=True)
 class Ipv4Closed:
-    """IPCP was open and is not any more. It may open again, with other addresses."""
+    """IPCP was open and is not any more."""
 
     reason: str
+    renegotiated: bool = False
+    """Whether IPCP, or LCP below it, is only being negotiated anew: Ipv4Opened or Failed follows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,8 @@ class NetworkProtocols:
         if self.started:
             self._begin(now)
 
-    def down(self, reason: str, now: float) -> None:
-        """Leave the phase: LCP has left the Opened state."""
+    def down(self, reason: str, now: float, *, renegotiated: bool) -> None:
+        """Leave the phase: LCP has left the Opened state, for good or to be ``renegotiated``."""
         self._up = False
         self._deadline = None
         self._held.clear()
@@ -94,12 +94,12 @@ class NetworkProtocols:
         if self._ipv6cp is not None and self._ipv6cp_up:
             self._ipv6cp_up = False
             self._ipv6cp.down(now)
-        self.close(reason)
+        self.close(reason, renegotiated=renegotiated)
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: str, *, renegotiated: bool = False) -> None:
         """Let no packets pass any more."""
         self._close_ipv6(reason)
-        self._close_ipv4(reason)
+        self._close_ipv4(reason, renegotiated=renegotiated)
 
     def reject(self, protocol: int, now: float) -> NegotiationFailed | None:
         """Learn that the peer does not speak ``protocol``; returns the error when PPP is of no use without it."""
@@ -191,7 +191,9 @@ class NetworkProtocols:
             case LayerDown(cause):
                 if cause is not Event.DOWN:
                     self._deadline = now + self._config.address_timeout
-                self._close_ipv4(f"{self._config.peer_name} {'ended' if cause is Event.RTR else 'renegotiates'} IPCP")
+                ended = cause in {Event.RTR, Event.RXJ_MINUS}
+                verb = "ended" if ended else "renegotiates"
+                self._close_ipv4(f"{self._config.peer_name} {verb} IPCP", renegotiated=not ended)
             case PeerTerminated(data, before_open):
                 self._ipcp_terminated = True
                 if before_open:
@@ -225,10 +227,10 @@ class NetworkProtocols:
             case _:
                 pass  # it has ended or never began: no IPv6
 
-    def _close_ipv4(self, reason: str) -> None:
+    def _close_ipv4(self, reason: str, *, renegotiated: bool) -> None:
         if self.ipv4_open:
             self.ipv4_open = False
-            self._emit(Ipv4Closed(reason))
+            self._emit(Ipv4Closed(reason, renegotiated))
 
     def _close_ipv6(self, reason: str) -> None:
         if self.ipv6_open:

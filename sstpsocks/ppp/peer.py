@@ -33,9 +33,9 @@ from .lcp import Lcp
 from .login import Login
 from .network import NetworkProtocols
 from .packet import DEFAULT_MRU, PROTOCOL_EAP, PROTOCOL_IP, PROTOCOL_IPV6, PROTOCOL_LCP, build_frame, parse_frame
-from .texts import no_answer, peer_ended_login, terminate_text
+from .texts import Limit, limit_named, no_answer, peer_ended_login, terminate_text
 
-__all__ = ["Phase", "PppConfig", "PppCounters", "PppPeer", "Role"]
+__all__ = ["Limit", "Phase", "PppConfig", "PppCounters", "PppPeer", "Role"]
 
 # Seconds that a server which rejects an EAP packet has for asking for something else in LCP. SoftEther does at once.
 EAP_REJECT_GRACE = 3.0
@@ -88,6 +88,8 @@ class PppPeer:
         """Where the link stands."""
         self.peer_mru = DEFAULT_MRU
         """The largest IP packet, in octets, that the peer takes."""
+        self.limit: Limit | None = None
+        """The limit that the peer named when it ended PPP, None when it named none."""
         self.counters = PppCounters()
         """What was dropped."""
 
@@ -307,16 +309,16 @@ class PppPeer:
             self._leave_network(self._end_reason, now)
         else:
             self._enter_establish(now)
-            self._leave_network(f"{self._config.peer_name} renegotiates LCP", now)
+            self._leave_network(f"{self._config.peer_name} renegotiates LCP", now, renegotiated=True)
 
     def _enter_establish(self, now: float) -> None:
         self.phase = Phase.ESTABLISH
         self._deadline = now + self._config.lcp_timeout
         self._late_error = None
 
-    def _leave_network(self, reason: str, now: float) -> None:
+    def _leave_network(self, reason: str, now: float, *, renegotiated: bool = False) -> None:
         self._login.end()
-        self.network.down(reason, now)
+        self.network.down(reason, now, renegotiated=renegotiated)
 
     def _on_lcp_finished(self, cause: Event, now: float) -> None:
         if cause is Event.RXJ_MINUS:
@@ -332,6 +334,7 @@ class PppPeer:
             return  # both ends close
         self._end_reason = f"{who} ended PPP{text}"
         self._ended_by_peer = True
+        self.limit = limit_named(text)
         if signal.before_open:
             if not self._client:
                 self._terminate(self._end_reason, now)

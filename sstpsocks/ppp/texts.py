@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from enum import Enum
+
 from ..errors import NegotiationFailed
 from .auth import AuthMethod
 from .auth_text import CREDENTIALS_HINT, clean_text
@@ -10,6 +13,29 @@ from .events import AuthenticationRefused
 
 # Windows ends PPP with its magic number, these four octets and an error code (seen on the wire).
 _WINDOWS_MARK = bytes.fromhex("003ccd74")
+
+
+# What servers write when a limit of theirs is reached: pppd "Link inactive" and "Connect time expired", others what
+# RADIUS calls it, Idle-Timeout and Session-Timeout (RFC 2865 sections 5.27 and 5.28), in one spelling or another.
+_IDLE_WORDS = re.compile(r"\b(idle|inactiv\w*|lack of activity)\b", re.IGNORECASE)
+_SESSION_WORDS = re.compile(
+    r"\b(session|online)[- ]?(time|limit|duration)|\bconnect[- ]time\b|\btime[- ]?(limit|quota)\b|\bmax\w* session",
+    re.IGNORECASE,
+)
+
+
+class Limit(Enum):
+    """A limit of the server that ends a session in order. The value is what a person reads."""
+
+    IDLE = "its limit on idle time is reached"
+    SESSION = "its limit on the length of a session is reached"
+
+
+def limit_named(text: str) -> Limit | None:
+    """Return the limit that the text of a Terminate-Request names, None for none."""
+    if _IDLE_WORDS.search(text):
+        return Limit.IDLE
+    return Limit.SESSION if _SESSION_WORDS.search(text) else None
 
 
 def terminate_text(data: bytes) -> str:
