@@ -24,7 +24,7 @@ HOSTILE = st.integers(-(2**40), 2**40) | st.integers(-50, 250)
 
 def sum_by_definition(data: bytes, initial: int) -> int:
     """RFC 1071, word by word."""
-    total = initial + sum(struct.unpack(f">{(len(data) + 1) // 2}H", data + bytes(len(data) & 1)))
+    total: int = initial + sum(struct.unpack(f">{(len(data) + 1) // 2}H", data + bytes(len(data) & 1)))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total
