@@ -47,6 +47,8 @@ from .options import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
 from .proxy_config import ProxyConfiguration
 from .tls_config import crl_file, first_use, sni, tls_settings, tls_warnings
 
+_NOBODY = "\0"  # no user name can be that
+
 MAX_SOCKS_FIELD = 255  # RFC 1929 section 2: lengths are one octet, 1 to 255
 
 NO_PASSWORD_HINT = "Give it with --password-file FILE, with --password-command CMD or in SSTPSOCKS_PASSWORD"  # noqa: S105 - a hint
@@ -92,11 +94,17 @@ class Configuration:
 
 
 def load_configuration(
-    arguments: Mapping[str, object], environ: Mapping[str, str] | None = None, *, has_terminal: bool | None = None
+    arguments: Mapping[str, object],
+    environ: Mapping[str, str] | None = None,
+    *,
+    has_terminal: bool | None = None,
+    login: bool | None = True,
 ) -> Configuration:
     """Merge the attributes of argparse's result, the environment and the configuration file.
 
-    ``has_terminal`` says whether somebody can be asked for a password. Raises ConfigError.
+    ``has_terminal`` says whether somebody can be asked for a password. ``login``: whether there must be a user and a
+    password; None: only where a user is named, False: neither is looked at; without, the user is empty. Raises
+    ConfigError.
     """
     environ = os.environ if environ is None else environ
     if has_terminal is None:
@@ -108,7 +116,11 @@ def load_configuration(
     proxies = ProxyConfiguration(layers, environ, has_terminal=has_terminal)
     prompt = FirstUsePrompt() if has_terminal else None
     tls = tls_settings(layers, has_terminal=has_terminal)
-    tunnel, password = _tunnel(layers, proxies, tls, first_use(layers, environ, prompt), has_terminal=has_terminal)
+    if login is None:
+        login = _username(layers, _NOBODY) != _NOBODY or layers.find("eap_cert") is not None
+    tunnel, password = _tunnel(
+        layers, proxies, tls, first_use(layers, environ, prompt), has_terminal=has_terminal, login=login
+    )
     warnings += [text for source in (password, *proxies.passwords) for text in source.warnings()]
     return Configuration(
         tunnel=tunnel,
@@ -145,16 +157,25 @@ def _config_file(layers: Layers, environ: Mapping[str, str]) -> ConfigFile | Non
 
 
 def _tunnel(
-    layers: Layers, proxies: ProxyConfiguration, tls: TlsSettings, first_use: FirstUse | None, *, has_terminal: bool
+    layers: Layers,
+    proxies: ProxyConfiguration,
+    tls: TlsSettings,
+    first_use: FirstUse | None,
+    *,
+    has_terminal: bool,
+    login: bool,
 ) -> tuple[TunnelSettings, PasswordSource]:
     servers = _servers(layers)
     server = servers[0]
     methods = _methods(layers)
+    password: PasswordSource
     certificate = client_certificate(layers, has_terminal=has_terminal)
-    if methods == (AuthMethod.EAP_TLS,) and certificate is not None:
+    if not login:
+        username, password = "", FixedPassword("", "nobody logs in")
+    elif methods == (AuthMethod.EAP_TLS,) and certificate is not None:
         # The certificate is all that it takes; it also says who the user is.
         username = _username(layers, certificate.user)
-        password: PasswordSource = FixedPassword("", "--eap-cert")
+        password = FixedPassword("", "--eap-cert")
     else:
         username = _username(layers)
         password = _password(layers, has_terminal)

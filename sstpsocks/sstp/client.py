@@ -103,6 +103,8 @@ class SstpClient(SstpMachine):
         super().__init__(State.CLIENT_CALL_DISCONNECTED, timers)
         self.hash_protocol: HashProtocol | None = None
         """ClientHashProtocolChosen: known once the call is accepted."""
+        self.offered_hashes: HashProtocol | None = None
+        """What the server's Crypto Binding Request offers, known with it."""
         self._certificate_der = certificate_der
         self._supported_hashes = supported_hashes
         self._nonce = b""  # ClientNonce
@@ -148,6 +150,7 @@ class SstpClient(SstpMachine):
             text = "The server accepted the SSTP call without a usable Crypto Binding Request"
             self._refuse_ack(Status.ATTRIB_NOT_SUPPORTED_IN_MSG, text, now)
             return
+        self.offered_hashes = request.hashes
         self.hash_protocol = choose_hash(request.hashes, self._supported_hashes)
         if self.hash_protocol is None:
             text = "The server offers no hash for the crypto binding that we support (SHA-256 or SHA-1)"

@@ -109,6 +109,8 @@ class ClientPrelude:
             ("Content-Length", CONTENT_LENGTH),
             ("Host", _host_header(host, port)),
         ]
+        self.server_software = ""
+        """The answer's Server header in printable characters; empty when there was none."""
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER)
         try:
             self._http.send(h11.Request(method=METHOD, target=target, headers=headers))
@@ -156,6 +158,7 @@ class ClientPrelude:
             answer = self._parse(header)
             if isinstance(answer, h11.Response):
                 break
+        self.server_software = _printable(dict(answer.headers).get(b"server", b""))
         if answer.status_code != 200:
             raise _rejected(answer)
         self._finished = True

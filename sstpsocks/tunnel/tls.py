@@ -267,6 +267,11 @@ class TlsEngine:
             return None
         return crypto.dump_certificate(crypto.FILETYPE_ASN1, chain[1])
 
+    def presented_chain_der(self) -> list[bytes]:
+        """Return the certificates that the peer has sent, its own first, in DER; nothing about them is verified."""
+        chain = self._connection.get_peer_cert_chain() or []
+        return [crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in chain]
+
     def export_keying_material(self, label: str, length: int, context: bytes | None) -> bytes:
         """Return keying material that both ends and nobody else can derive (RFC 5705; TLS 1.3: RFC 8446 section 7.5).
 

@@ -128,30 +128,45 @@ def verify_peer(engine: TlsEngine, settings: TrustSettings) -> str:
     refusal = engine.rejection or engine.doubt
     if refusal is not None:
         raise refusal
+    certificate, names = _named(engine.peer, der)
+    # Before the name: what was revoked is not to be asked about (first_use.py).
+    status = _verify_staple(engine, der, certificate)
+    _verify_name(engine.peer, der, certificate, names, settings.server_name)
+    return f"{settings.server_name}, {status}" if status else settings.server_name
+
+
+def verify_name(peer: str, der: bytes, server_name: str) -> None:
+    """Check only that the certificate holds a name. Raises CertificateRejected, or ConfigError as verify_peer()."""
+    _verify_name(peer, der, *_named(peer, der), server_name)
+
+
+def _named(peer: str, der: bytes) -> tuple[x509.Certificate, list[str]]:
+    """Return the certificate and its names. Raises CertificateRejected when it has none or cannot be read."""
     try:
         certificate = _parse(der)
         names = _names(certificate)
     except ValueError as error:
-        raise rejection(engine.peer, der, "certificate cannot be parsed", TRUST_HINT) from error
+        raise rejection(peer, der, "certificate cannot be parsed", TRUST_HINT) from error
     if not names:
         # RFC 9525 section 2: names in the common name are not considered.
         reason = "certificate has no subject alternative name, only (if anything) a common name, which proves nothing"
-        raise rejection(engine.peer, der, reason, NO_NAME_HINT)
-    # Before the name: what was revoked is not to be asked about (first_use.py).
-    status = _verify_staple(engine, der, certificate)
-    address = ip_literal(settings.server_name)
+        raise rejection(peer, der, reason, NO_NAME_HINT)
+    return certificate, names
+
+
+def _verify_name(peer: str, der: bytes, certificate: x509.Certificate, names: list[str], server_name: str) -> None:
+    address = ip_literal(server_name)
     try:
         if address is not None:
             verify_certificate_ip_address(certificate, address)
         else:
-            verify_certificate_hostname(certificate, ascii_name(settings.server_name))
+            verify_certificate_hostname(certificate, ascii_name(server_name))
     except VerificationError as error:
         listed = ", ".join(names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "")
-        reason = f"certificate is not for {settings.server_name}; it names {listed}"
-        raise rejection(engine.peer, der, reason, NAME_HINT) from error
+        reason = f"certificate is not for {server_name}; it names {listed}"
+        raise rejection(peer, der, reason, NAME_HINT) from error
     except CertificateError as error:
-        raise rejection(engine.peer, der, "the names in the certificate are malformed", TRUST_HINT) from error
-    return f"{settings.server_name}, {status}" if status else settings.server_name
+        raise rejection(peer, der, "the names in the certificate are malformed", TRUST_HINT) from error
 
 
 def ip_literal(name: str) -> str | None:

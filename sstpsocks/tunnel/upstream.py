@@ -49,15 +49,29 @@ async def start_tls(transport: trio.abc.Stream, settings: TunnelSettings, observ
     return stream
 
 
-async def open_sstp(stream: TlsStream, settings: TunnelSettings, observe: StepObserver, correlation_id: str) -> bytes:
+def sstp_request(settings: TunnelSettings, correlation_id: str) -> ClientPrelude:
+    """Return the HTTP exchange that opens SSTP with this server."""
+    return ClientPrelude(settings.host, settings.port, correlation_id, tenant_id=settings.tenant_id)
+
+
+async def open_sstp(
+    stream: TlsStream,
+    settings: TunnelSettings,
+    observe: StepObserver,
+    correlation_id: str,
+    prelude: ClientPrelude | None = None,
+) -> bytes:
     """Send the SSTP request of MS-SSTP 3.2.4.1 and return what came behind the header of its answer.
+
+    ``prelude``: made by sstp_request(), by whoever wants to look at it afterwards.
 
     Reports HTTP. Raises HttpRejected for another status than 200, and TunnelError when the answer is no HTTP, does not
     come within ``timeouts.http`` or the connection ends before it.
     """
     server, limit = f"server {settings.server}", settings.timeouts.http
     observe(StepReport(Step.HTTP, False, "SSTP_DUPLEX_POST"))
-    prelude = ClientPrelude(settings.host, settings.port, correlation_id, tenant_id=settings.tenant_id)
+    if prelude is None:
+        prelude = sstp_request(settings, correlation_id)
     try:
         with trio.fail_after(limit):
             await stream.send_all(prelude.data_to_send())

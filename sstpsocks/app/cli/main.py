@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...errors import ConfigError
 from ..failures import EXIT_OK, describe
 from ..values import is_loopback, parse_listen
-from .parser import DEMO, demo_parser, parse_connect, split_command
+from .parser import CHECK, DEMO, check_parser, demo_parser, parse_connect, split_command
 
 if TYPE_CHECKING:
     from ..messages import Display
@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if command == DEMO:
             return runner.demo(arguments)
+        if command == CHECK:
+            return runner.check(arguments)
         return runner.connect(arguments, explicit=explicit)
     except SystemExit as leaving:  # argparse after --help and --version
         _flush()
@@ -76,6 +78,32 @@ class _Runner:
         from ..start import start_connect
 
         return trio.run(start_connect, configuration, display)
+
+    def check(self, arguments: Sequence[str]) -> int:
+        given = vars(check_parser().parse_args(arguments))
+        given["server"] = given["server"] or None
+        from ..check.run import CheckOptions, run_check
+        from ..config import load_configuration, verbosity_of
+
+        options = CheckOptions(json=given.pop("json"), show_user=given.pop("show_user"))
+        login = False if given.pop("no_login") else None
+        self.verbosity = verbosity_of(given, os.environ)
+        configuration = load_configuration(given, login=login)
+        output = configuration.output
+        display = self._open_display(log_format=output.log_format, verbosity=output.verbosity)
+        for warning in configuration.warnings:
+            display.warning(warning)
+        import trio
+
+        from ..signals import leave_at_once, run_until_signalled
+
+        async def check() -> int:
+            return await run_check(configuration, options, display)
+
+        async def until_signalled() -> int:
+            return await run_until_signalled(check, on_first=display.ending, on_second=leave_at_once)
+
+        return trio.run(until_signalled)
 
     def demo(self, arguments: Sequence[str]) -> int:
         given = demo_parser().parse_args(arguments)

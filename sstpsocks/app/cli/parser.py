@@ -16,7 +16,8 @@ from ..options import OPTIONS, Kind, Option, Place
 
 CONNECT = "connect"
 DEMO = "demo"
-COMMANDS = (CONNECT, DEMO)
+CHECK = "check"
+COMMANDS = (CONNECT, CHECK, DEMO)
 
 REFUSAL = (
     "a password on the command line is refused, because every user of the machine can read it in the list of "
@@ -30,6 +31,7 @@ _PASSWORD_FLAGS = ("--password", "--passwd", "--pass", "--pwd", "--socks-passwor
 _EPILOG = """\
 commands:
   connect               the usual one, may be left out
+  check                 look at a server step by step and say what is found; see sstpsocks check --help
   demo                  start a small SSTP server on this machine and use it; see sstpsocks demo --help
 
 Every option is also an environment variable (--ca-file is SSTPSOCKS_CA_FILE) and a key of the configuration file
@@ -73,6 +75,7 @@ def connect_parser() -> Parser:
     parser = Parser(
         prog="sstpsocks",
         usage="sstpsocks [connect] [SERVER] [--listen [HOST:]PORT] [--user NAME] [options]\n"
+        "       sstpsocks check [SERVER] [--json] [options]\n"
         "       sstpsocks demo [--listen PORT] [--once]",
         description="Connect to an SSTP VPN server without root rights and offer the network behind it as a local "
         "SOCKS5 proxy.",
@@ -81,6 +84,32 @@ def connect_parser() -> Parser:
         allow_abbrev=False,
         add_help=False,
     )
+    _add_options(parser)
+    return parser
+
+
+def check_parser() -> Parser:
+    """Return the parser of ``sstpsocks check [SERVER] [options]``, which takes the options of connect and its own."""
+    parser = Parser(
+        prog="sstpsocks check",
+        usage="sstpsocks check [SERVER] [--json] [--user NAME] [options of connect]",
+        description="Look at an SSTP server step by step and say what is found. Without a user name it stops at the "
+        "log-in, and sends nothing that could lock an account. The report holds no password and no user name, and may "
+        "be pasted into a bug report.",
+        formatter_class=_OneLineHelp,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    group = parser.add_argument_group("check")
+    group.add_argument("--json", action="store_true", help="print the report as JSON")
+    group.add_argument("--no-login", action="store_true", help="stop at the log-in even if a user is configured")
+    group.add_argument("--show-user", action="store_true", help="print the user name in the report")
+    _add_options(parser)
+    return parser
+
+
+def _add_options(parser: Parser) -> None:
+    """Add the table of options, and what every command has."""
     groups: dict[str, argparse._ArgumentGroup] = {}
     for option in OPTIONS:
         if Place.FLAG in option.places:
@@ -95,7 +124,6 @@ def connect_parser() -> Parser:
     parser.add_argument(
         *_PASSWORD_FLAGS, nargs="?", action=_RefusePassword, default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )
-    return parser
 
 
 def _add(group: argparse._ArgumentGroup, option: Option) -> None:

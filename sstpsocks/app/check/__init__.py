@@ -1,0 +1,1 @@
+"""``sstpsocks check``: what a server is and what is wrong with the way to it, step by step."""

@@ -1,0 +1,110 @@
+"""A whole connect for ``sstpsocks check``: the log-in, what the network gives, and the round trip."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import trio
+
+from ...errors import AuthenticationFailed, CallRejected, NegotiationFailed, SstpsocksError, TunnelClosed
+from ...library import Tunnel, run_tunnel
+from ...tunnel.settings import CredentialRequest, Credentials, TunnelSettings
+from ...tunnel.steps import LATER_STEPS, Step, StepObserver, StepReport
+from .report import Finding, Report, Verdict
+
+# DHCP and IPv6 come by themselves, a little after the addresses of IPCP, or never.
+SETTLING = 5.0
+PASSWORD = "<password>"  # noqa: S105 - what stands in for it
+
+LOAD_BALANCER_HINT = (
+    "the log-in was accepted and then the server ended the call. If a load balancer or a firewall in front of it ends"
+    " TLS, its certificate is not the one that the server binds the log-in to (crypto binding, MS-SSTP 3.3.5.2.3):"
+    " the balancer must pass TLS through, or the server's administrator must configure the balancer's certificate on it"
+)
+
+_LOGIN_STEPS = (Step.LCP, Step.AUTHENTICATION, Step.ADDRESSES)
+
+
+async def log_in(settings: TunnelSettings, report: Report, observe: StepObserver) -> None:
+    """Connect, add what was found to the report, and hang up in order."""
+    source = settings.credentials
+
+    async def credentials(request: CredentialRequest) -> Credentials:
+        # Each of them, also a one-time code: a server may repeat it in a message.
+        given = await source(request)
+        for secret in (given.password, given.new_password or ""):
+            report.hidden.hide(secret, PASSWORD)
+        return given
+
+    steps: dict[Step, str] = {}
+    told = trio.Event()
+
+    def watch(step: StepReport) -> None:
+        observe(step)
+        if step.done and step.text:
+            steps[step.step] = f"{steps[step.step]}; {step.text}" if step.step in steps else step.text
+        if steps.keys() >= LATER_STEPS:
+            told.set()
+
+    settings = replace(settings, credentials=credentials, reconnect="never", alternatives=())
+    finding = Finding("authentication")
+    report.findings.append(finding)
+    begun = trio.current_time()
+    try:
+        async with run_tunnel(settings, observe=watch) as tunnel:
+            finding.seconds = trio.current_time() - begun
+            _tell_login(finding, steps)
+            await _look_around(tunnel, report, steps, told)
+    except* SstpsocksError as group:
+        error = _first(group)
+        failed = finding if finding.seconds is None else Finding("network")
+        if failed is finding:
+            _tell_login(finding, steps)
+            finding.seconds = trio.current_time() - begun
+        else:
+            report.findings.append(failed)
+        failed.verdict, failed.problem, failed.hint = Verdict.FAILED, str(error), error.hint
+        if _after_login(steps) and isinstance(error, CallRejected | NegotiationFailed | TunnelClosed):
+            failed.facts["crypto binding"] = "probably refused: the server ended the call right behind it"
+            failed.hint = f"{error.hint} {LOAD_BALANCER_HINT}".strip()
+        report.exit_code = error.exit_code
+
+
+def _tell_login(finding: Finding, steps: dict[Step, str]) -> None:
+    for step in _LOGIN_STEPS:
+        if step in steps:
+            finding.facts[step.value] = steps[step]
+
+
+def _after_login(steps: dict[Step, str]) -> bool:
+    return "succeeded" in steps.get(Step.AUTHENTICATION, "")
+
+
+def _first(group: BaseExceptionGroup[SstpsocksError]) -> SstpsocksError:
+    """Return the error that says most: a refused log-in before everything else."""
+    found: list[SstpsocksError] = []
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            found.append(_first(error))
+        else:
+            found.append(error)
+    return next((error for error in found if isinstance(error, AuthenticationFailed)), found[0])
+
+
+async def _look_around(tunnel: Tunnel, report: Report, steps: dict[Step, str], told: trio.Event) -> None:
+    """Wait a little for what comes by itself, and ask the network for the rest."""
+    finding = Finding("network")
+    report.findings.append(finding)
+    with trio.move_on_after(SETTLING):
+        await told.wait()
+    info = tunnel.info
+    finding.facts = {
+        "addresses": [str(address) for address in info.addresses],
+        "DNS": [str(address) for address in info.dns],
+        "MTU": info.mtu,
+        "crypto binding": "accepted: the server went on with the addresses",
+        "IPv6": steps.get(Step.IPV6, "none"),
+        "DHCP": steps.get(Step.DHCP, "no answer"),
+        "routes": [str(route) for route in info.routes],
+        "search domains": list(info.search),
+    }
