@@ -167,16 +167,21 @@ class ServerScript:
             case "sstp":
                 self.receive(self._control(MessageType[rest]))
             case "login":
-                packets = self._login.packets_to_send(self.now)
-                assert packets, "the login has nothing to send"
+                packets = self.login_packets()
                 prefix = self._login.protocol.to_bytes(2, "big")
                 for packet in packets:
                     frame = prefix + packet if compressed else build_frame(self._login.protocol, packet)
-                    if isinstance(verdict := self._login.next_event(), AuthSucceeded):
-                        self._hlak = verdict.hlak
                     self.receive(encode_data(frame))
             case _:
                 self.receive(encode_data(frame_of(text, compressed=compressed)))
+
+    def login_packets(self) -> list[bytes]:
+        """What the server's authentication has to send: packets of its protocol."""
+        packets = self._login.packets_to_send(self.now)
+        assert packets, "the login has nothing to send"
+        if isinstance(verdict := self._login.next_event(), AuthSucceeded):
+            self._hlak = verdict.hlak
+        return packets
 
     def _control(self, message: MessageType) -> bytes:
         if message is MessageType.CALL_CONNECT_ACK:
