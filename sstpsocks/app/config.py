@@ -219,6 +219,7 @@ def _tunnel(
             authentication=layers.seconds("auth_timeout", limits.authentication),
             addresses=layers.seconds("address_timeout", limits.addresses),
         ),
+        address=layers.parsed("address", values.parse_tunnel_address),
         reconnect=_reconnect(layers),
         ecn=_ecn(layers),
         dhcp=_dhcp(layers),

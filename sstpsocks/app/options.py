@@ -414,6 +414,12 @@ OPTIONS: tuple[Option, ...] = (
         help="the largest IP packet in the tunnel, 576 to 4087",
     ),
     Option(
+        name="address",
+        group=TUNNEL,
+        metavar="ADDRESS",
+        help="the IPv4 address to ask the server for, and to have or no tunnel; without, whichever the server gives",
+    ),
+    Option(
         name="reconnect",
         group=TUNNEL,
         metavar="WHEN",

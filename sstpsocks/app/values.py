@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from urllib.parse import unquote
 
 from ..ppp.auth import AuthMethod
@@ -123,6 +123,17 @@ def parse_address(text: str) -> str:
         return str(ip_address(bare))
     except ValueError:
         raise ValueError(f'"{text}" is not an IP address') from None
+
+
+def parse_tunnel_address(text: str) -> IPv4Address:
+    """Return an IPv4 address that a host can have."""
+    try:
+        address = IPv4Address(text.strip())
+    except ValueError:
+        raise ValueError(f'"{text}" is not an IPv4 address') from None
+    if address.is_unspecified or address.is_loopback or address.is_multicast or address.is_reserved:
+        raise ValueError(f"{address} is no address of a host")
+    return address
 
 
 def parse_connect_to(text: str) -> tuple[str, int | None]:

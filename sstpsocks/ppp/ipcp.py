@@ -50,6 +50,8 @@ class Ipcp(ControlProtocol):
         self._role = config.role
         self._wanted: dict[int, IPv4Address] = {IpcpOption.IP_ADDRESS: config.local_address or UNSPECIFIED}
         """What our request asks for, in this order; 0.0.0.0 asks the peer to choose."""
+        self._asked_for = config.local_address if config.role is Role.CLIENT else None
+        """Client: the one address that will do."""
         self._tells_address = True
         self._given: dict[int, IPv4Address] = {}
         """Server: what the client must ask for."""
@@ -106,7 +108,9 @@ class Ipcp(ControlProtocol):
             if option.type == IpcpOption.IP_ADDRESS:
                 if self._role is Role.SERVER:
                     continue  # a client does not choose the server's address
-                if not _is_host_address(suggested):
+                if self._asked_for is not None and suggested != self._asked_for:
+                    self._refused_address(f"it offers {suggested}")
+                elif not _is_host_address(suggested):
                     self._fail_for_address(f"{self._peer_name} offers {suggested} as our IPv4 address")
                 self._wanted[option.type] = suggested
             elif _is_host_address(suggested):
@@ -116,7 +120,9 @@ class Ipcp(ControlProtocol):
                 del self._wanted[option.type]
 
     def _take_reject(self, types: frozenset[int]) -> None:
-        if IpcpOption.IP_ADDRESS in types and self._role is Role.CLIENT:
+        if IpcpOption.IP_ADDRESS in types and self._asked_for is not None:
+            self._refused_address("it rejects the option")
+        elif IpcpOption.IP_ADDRESS in types and self._role is Role.CLIENT:
             self._fail_for_address("the server refuses to give us an IPv4 address")
         self.rejected |= types
         self.leave_out(types)
@@ -136,6 +142,12 @@ class Ipcp(ControlProtocol):
     def _fail_for_address(self, message: str) -> None:
         self._fail(
             message, hint="The server's address pool or DHCP server may be exhausted or missing; ask its administrator."
+        )
+
+    def _refused_address(self, how: str) -> None:
+        self._fail(
+            f"the server does not give us the address {self._asked_for}: {how}",
+            hint="Leave --address out to take what it gives, or have the address reserved for you there.",
         )
 
     # What the peer asks for.

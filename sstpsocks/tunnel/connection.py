@@ -24,6 +24,7 @@ from ..link import (
     LinkEvent,
     LinkFailing,
     LinkPhase,
+    LinkResumed,
     LinkUp,
     PasswordChanged,
     PhaseEntered,
@@ -232,6 +233,7 @@ class ServerConnection:
             # TLS has shown that the peer is not ourselves.
             magic_number=False,
             unasked=self._unasked,
+            local_address=settings.address,
             methods=settings.methods,
             credentials=replace(credentials, outer_identity=settings.eap.outer_identity),
             eap_tls=self._eap.tls,
@@ -272,6 +274,8 @@ class ServerConnection:
                 self._credentials.note_change(self._nursery)
             case LinkUp() if self.driver is not None:
                 self._up(self.driver, event)
+            case LinkResumed(up) if self.driver is not None:
+                self._resumed(self.driver, up)
             case Ipv6Up(identifier):
                 self._identifier = identifier
                 self._start_ipv6()
@@ -298,6 +302,13 @@ class ServerConnection:
         self._start_ipv6()
         if self._settings.dhcp != "never":
             self._nursery.start_soon(self._ask_network, driver, driver.stack, event)
+
+    def _resumed(self, driver: Driver, event: LinkUp) -> None:
+        """PPP was negotiated anew: the flows go on, if what they send is still taken."""
+        self.link_up = event
+        if driver.stack is not None and self.mtu < driver.stack.mtu:
+            text = f"server renegotiated, and takes packets of only {self.mtu} octets, not {driver.stack.mtu}"
+            driver.link.fail(TunnelClosed(text), driver.now())
 
     def _start_ipv6(self) -> None:
         """Configure IPv6 once both are there, the stack and an identifier, if what the server takes is large enough."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Literal
 
 # The vocabulary of a log-in is part of the settings; floors above take it from here.
@@ -190,6 +191,8 @@ class TunnelSettings:
     hello_interval: float = 20.0
     """Seconds of silence before an echo request; the same again without any packet means the path is dead."""
     reconnect: Literal["auto", "never"] = "auto"
+    address: IPv4Address | None = None
+    """The IPv4 address to ask for, and to have or no tunnel; None: whichever the server gives."""
     ecn: Literal["off", "passive", "active"] = "passive"
     """Explicit congestion notification inside the tunnel (RFC 3168): ours to ask for, only for peers that ask, or
     not at all."""

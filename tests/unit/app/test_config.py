@@ -192,6 +192,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "socks-password-file": str(socks),
         "max-connections": "17",
         "mtu": "1280",
+        "address": "10.8.0.77",
         "reconnect": "never",
         "search-domain": "corp.example,lab.example",
         "strict-routes": "true",
@@ -517,3 +518,11 @@ def test_what_is_asked_by_dhcp(tmp_path: Path) -> None:
     assert (plain.dhcp, plain.strict_routes, plain.search_domains) == ("auto", False, ())
     with pytest.raises(ConfigError, match="is none of"):
         load(tmp_path, "h", "--user", "u", "--dhcp", "yes", PASSWORD="x")
+
+
+def test_the_address_to_ask_for_is_one_that_a_host_can_have(tmp_path: Path) -> None:
+    assert load(tmp_path, "h", "--user", "u", PASSWORD="x").tunnel.address is None
+    assert str(load(tmp_path, "h", "--user", "u", "--address", "10.8.0.77", PASSWORD="x").tunnel.address) == "10.8.0.77"
+    for wrong in ("fd00::1", "10.8.0", "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"):  # noqa: S104  # asked for
+        with pytest.raises(ConfigError, match="--address"):
+            load(tmp_path, "h", "--user", "u", "--address", wrong, PASSWORD="x")

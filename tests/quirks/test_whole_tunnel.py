@@ -1,0 +1,68 @@
+"""The same over the whole tunnel, TLS, sockets and streams included: what programs see of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+import trio
+
+from sstpsocks.demo.intranet import ECHO_PORT, GATEWAY
+from sstpsocks.errors import NegotiationFailed, TunnelClosed
+from sstpsocks.tunnel.driver import Driver
+from sstpsocks.tunnel.session import Session, TunnelState
+from tests.helpers.demo_site import DemoSite, demo_site
+from tests.unit.ppp.ppp_playbook import frame_of
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[DemoSite]:
+    async with demo_site(tmp_path) as site:
+        yield site
+
+
+def renegotiate(driver: Driver, line: str) -> None:
+    """Have the server begin anew, by a request of the client that the client never sent."""
+    driver.act(lambda: driver.link.ppp.receive_frame(frame_of(line), driver.now()))
+    driver.act(lambda: driver.link.handle_timer(driver.now()))
+
+
+@pytest.mark.parametrize("protocol", ["ipcp", "lcp"])
+async def test_a_connection_of_a_program_survives_a_renegotiation(site: DemoSite, protocol: str) -> None:
+    states: list[TunnelState] = []
+    with trio.fail_after(20):
+        async with Session(site.settings(dhcp="never"), on_state=states.append) as session:
+            stream = await session.connect_tcp(GATEWAY, ECHO_PORT)
+            await stream.send_all(b"before")
+            assert await stream.receive_some() == b"before"
+            (driver,) = site.server._drivers
+            (address,) = session.local_addresses
+            option = f"address={address}" if protocol == "ipcp" else "mru=1400"
+            renegotiate(driver, f"{protocol} Configure-Request 99 {option}")
+            assert not driver.link.carries_ip
+            await stream.send_all(b"after")
+            assert await stream.receive_some() == b"after"
+            assert session.local_addresses == (address,)
+            await trio.aclose_forcefully(stream)
+    assert [state.status.value for state in states] == ["connecting", "up"]
+    assert len(site.asked) == 1, "the log-in is repeated with the credentials at hand"
+
+
+async def test_a_server_that_then_takes_only_smaller_packets_ends_the_tunnel_with_the_reason(site: DemoSite) -> None:
+    """The connections that run send packets that it takes no more; they are told, and the tunnel is dialled anew."""
+    with trio.fail_after(20):
+        async with Session(site.settings(dhcp="never", reconnect="never")) as session:
+            (driver,) = site.server._drivers
+            driver.link.ppp._lcp._mru = 1000
+            renegotiate(driver, "lcp Configure-Request 99 mru=1400")
+            with pytest.raises(TunnelClosed, match="takes packets of only 1000 octets, not 1400"):
+                await session.wait_closed()
+
+
+async def test_a_server_that_gives_another_address_than_asked_for_is_no_tunnel(site: DemoSite) -> None:
+    with pytest.raises(NegotiationFailed, match=r"does not give us the address 10\.99\.99\.99: it offers") as caught:
+        async with Session(site.settings(address=IPv4Address("10.99.99.99"))):
+            pytest.fail("it is another address")
+    assert "--address" in caught.value.hint
