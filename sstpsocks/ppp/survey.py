@@ -33,8 +33,10 @@ class LcpSurvey:
         """The values of its Authentication-Protocol options, in the order in which it asked for them."""
         self.asks_for_none = False
         """Whether it let the authentication go, or never wanted one."""
+        self.gave_up = False
+        """Whether it ended PPP before we did, as one does that is asked for what it does not have."""
         self.ended = False
-        """Whether it has ended PPP, as one does that is asked for what it does not have."""
+        """Whether PPP has ended, on whichever end's wish."""
         self.done = False
         """Whether there is nothing more to learn."""
         self._mru = mru
@@ -67,6 +69,11 @@ class LcpSurvey:
         if not self.ended:
             self._send(Code.TERMINATE_REQUEST, self._next_identifier())
 
+    def lower_layer_down(self) -> None:
+        """Learn that the server has ended what carries PPP, or PPP itself."""
+        self.gave_up = self.gave_up or not self.done
+        self.ended = self.done = True
+
     def receive_frame(self, frame: bytes) -> None:
         """Take one PPP frame; what cannot be read is dropped. Never raises because of what is in it."""
         try:
@@ -91,7 +98,7 @@ class LcpSurvey:
                     self._request(())
             case Code.TERMINATE_REQUEST:
                 self._send(Code.TERMINATE_ACK, packet.identifier)
-                self.ended = self.done = True
+                self.lower_layer_down()
             case Code.TERMINATE_ACK:
                 self.ended = self.done = True
 

@@ -29,6 +29,7 @@ async def test_without_a_user_it_stops_politely_at_the_log_in(tmp_path: Path) ->
     assert steps["TCP"]["facts"]["127.0.0.1"].startswith("connected in ")
     tls = steps["TLS"]["facts"]
     assert tls["version"] == "TLSv1.3"
+    assert "verified for vpn.test" in steps["certificate"]["facts"]["verdict"]
     assert any("names: vpn.test" in line for line in tls["chain"])
     assert tls["pin"].startswith("sha256//")
     assert tls["rule: authorities"].startswith("accepts")
@@ -48,6 +49,7 @@ async def test_with_a_user_it_logs_in_and_says_what_the_network_gave_but_not_who
     network = steps["network"]["facts"]
     assert network["addresses"]
     assert network["MTU"] == 1400
+    assert network["round trip to the name server"].endswith(" ms")
     assert network["crypto binding"].startswith("accepted")
     assert PASSWORD.encode() not in result.stdout + result.stderr
     assert b"alice" not in result.stdout

@@ -6,14 +6,25 @@ from dataclasses import replace
 
 import trio
 
-from ...errors import AuthenticationFailed, CallRejected, NegotiationFailed, SstpsocksError, TunnelClosed
+from ...errors import (
+    AuthenticationFailed,
+    CallRejected,
+    ConnectionRefused,
+    DialError,
+    NegotiationFailed,
+    SstpsocksError,
+    TunnelClosed,
+)
 from ...library import Tunnel, run_tunnel
+from ...tunnel.network import IPAddress
 from ...tunnel.settings import CredentialRequest, Credentials, TunnelSettings
-from ...tunnel.steps import LATER_STEPS, Step, StepObserver, StepReport
+from ...tunnel.steps import LATER_STEPS, Step, StepReport
 from .report import Finding, Report, Verdict
 
 # DHCP and IPv6 come by themselves, a little after the addresses of IPCP, or never.
 SETTLING = 5.0
+ROUND_TRIP_LIMIT = 3.0
+DOMAIN = 53  # RFC 9210: name servers listen on TCP, too
 PASSWORD = "<password>"  # noqa: S105 - what stands in for it
 
 LOAD_BALANCER_HINT = (
@@ -25,7 +36,7 @@ LOAD_BALANCER_HINT = (
 _LOGIN_STEPS = (Step.LCP, Step.AUTHENTICATION, Step.ADDRESSES)
 
 
-async def log_in(settings: TunnelSettings, report: Report, observe: StepObserver) -> None:
+async def log_in(settings: TunnelSettings, report: Report) -> None:
     """Connect, add what was found to the report, and hang up in order."""
     source = settings.credentials
 
@@ -40,7 +51,6 @@ async def log_in(settings: TunnelSettings, report: Report, observe: StepObserver
     told = trio.Event()
 
     def watch(step: StepReport) -> None:
-        observe(step)
         if step.done and step.text:
             steps[step.step] = f"{steps[step.step]}; {step.text}" if step.step in steps else step.text
         if steps.keys() >= LATER_STEPS:
@@ -108,3 +118,20 @@ async def _look_around(tunnel: Tunnel, report: Report, steps: dict[Step, str], t
         "routes": [str(route) for route in info.routes],
         "search domains": list(info.search),
     }
+    if info.dns:
+        finding.facts["round trip to the name server"] = await _round_trip(tunnel, info.dns[0])
+
+
+async def _round_trip(tunnel: Tunnel, address: IPAddress) -> str:
+    """Return how long a TCP handshake takes; a refusal is as good an answer as any."""
+    begun = trio.current_time()
+    try:
+        with trio.fail_after(ROUND_TRIP_LIMIT):
+            await trio.aclose_forcefully(await tunnel.network.connect_tcp(address, DOMAIN))
+    except ConnectionRefused:
+        pass
+    except trio.TooSlowError:
+        return f"not measured: no answer by TCP within {ROUND_TRIP_LIMIT:g} s"
+    except DialError as error:
+        return f"not measured: {error}"
+    return f"{(trio.current_time() - begun) * 1000:.1f} ms"

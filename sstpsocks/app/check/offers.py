@@ -54,7 +54,7 @@ class Offers:
             "authentication, in the order asked for": methods,
             "MRU": survey.mru,
             "options": [_option(option) for option in survey.options],
-            "ended by the server": survey.ended,
+            "ended by the server": survey.gave_up,
         }
 
 
@@ -147,4 +147,4 @@ class _Look:
                 case CallEnding() | CallEnded():
                     if not self._accepted:
                         raise CallRejected(event.text, sstp_status=event.status)
-                    self.survey.ended = self.survey.done = True
+                    self.survey.lower_layer_down()

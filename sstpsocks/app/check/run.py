@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import trio
 
@@ -32,7 +33,7 @@ from .certificate import judge
 from .login import log_in
 from .offers import look_at_offers
 from .report import Finding, Report, Verdict
-from .way import ProxySteps, find_addresses, look_at_tls, time_addresses
+from .way import LastStep, ProxySteps, find_addresses, look_at_tls, time_addresses
 
 USER = "<user>"
 
@@ -57,7 +58,9 @@ async def run_check(configuration: Configuration, options: CheckOptions, display
         password.before_prompt = display.interrupt
     if isinstance(password.new_password, NewPasswordPrompt):
         password.new_password.before_prompt = display.interrupt
-    check = Check(configuration.tunnel, display)
+    check = Check(configuration.tunnel)
+    # A path in somebody's home says who that is.
+    check.report.hidden.hide(str(Path.home()), "~")
     if not options.show_user:
         hide_user(check.report, configuration.tunnel.username)
     report = await check.run()
@@ -74,13 +77,12 @@ def hide_user(report: Report, username: str) -> None:
 class Check:
     """One check of one server."""
 
-    def __init__(self, settings: TunnelSettings, display: Display) -> None:
+    def __init__(self, settings: TunnelSettings) -> None:
         first_use = settings.trust.first_use
         if first_use is not None:
             # A look changes nothing: nobody is asked, and no key is remembered.
             settings = replace(settings, trust=replace(settings.trust, first_use=replace(first_use, ask=None)))
         self._settings = settings
-        self._display = display
         build = "compiled" if COMPILED else "interpreted"
         self.report = Report(settings.server, f"sstpsocks {__version__} ({build})")
 
@@ -140,8 +142,9 @@ class Check:
         transport = await self._transport()
         try:
             with self._step("certificate") as finding:
-                stream = await start_tls(transport, settings, ignore_steps)
-                finding.facts["verdict"] = "trusted"
+                verdict = LastStep()
+                stream = await start_tls(transport, settings, verdict)
+                finding.facts["verdict"] = verdict.text
             prelude = sstp_request(settings, f"{{{str(uuid.uuid4()).upper()}}}")
             with self._step("HTTP") as finding:
                 try:
@@ -167,4 +170,4 @@ class Check:
             text = "no user was named (--user), so nobody logs in"
             self.report.findings.append(Finding("authentication", Verdict.SKIPPED, problem=text))
             return
-        await log_in(settings, self.report, self._display.step)
+        await log_in(settings, self.report)

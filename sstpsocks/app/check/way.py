@@ -72,6 +72,18 @@ class ProxySteps:
             self.facts[report.step.value] = report.text
 
 
+class LastStep:
+    """Keeps what the last step that succeeded reports."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def __call__(self, report: StepReport) -> None:
+        """Take a report."""
+        if report.done:
+            self.text = report.text
+
+
 async def look_at_tls(settings: TunnelSettings) -> tuple[dict[str, Value], list[bytes]]:
     """Shake hands without judging the certificate, send nothing, and return the facts and the chain in DER.
 

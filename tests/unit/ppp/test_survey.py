@@ -93,6 +93,7 @@ def test_a_server_that_gives_up_is_answered_in_order() -> None:
     (answer,) = sent(survey)
     assert (answer.code, answer.identifier) == (Code.TERMINATE_ACK, 9)
     assert survey.ended
+    assert survey.gave_up
     survey.close()
     assert sent(survey) == []
 
@@ -101,6 +102,9 @@ def test_it_ends_with_a_terminate_request() -> None:
     survey = opened()
     survey.close()
     assert [packet.code for packet in sent(survey)] == [Code.TERMINATE_REQUEST]
+    survey.receive_frame(frame(Code.TERMINATE_ACK, 2))
+    assert survey.ended
+    assert not survey.gave_up
 
 
 def test_a_server_that_rejects_our_mru_is_asked_without_it() -> None:
