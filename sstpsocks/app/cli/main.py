@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...errors import ConfigError
 from ..failures import EXIT_OK, describe
 from ..values import is_loopback, parse_listen
-from .parser import CHECK, DEMO, check_parser, demo_parser, parse_connect, split_command
+from .parser import CHECK, DEMO, IMPORT, check_parser, demo_parser, import_parser, parse_connect, split_command
 
 if TYPE_CHECKING:
     from ..messages import Display
@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return runner.demo(arguments)
         if command == CHECK:
             return runner.check(arguments)
+        if command == IMPORT:
+            return runner.import_profiles(arguments)
         return runner.connect(arguments, explicit=explicit)
     except SystemExit as leaving:  # argparse after --help and --version
         _flush()
@@ -104,6 +106,14 @@ class _Runner:
             return await run_until_signalled(check, on_first=display.ending, on_second=leave_at_once)
 
         return trio.run(until_signalled)
+
+    def import_profiles(self, arguments: Sequence[str]) -> int:
+        given = import_parser().parse_args(arguments)
+        from ..importing.command import run_import
+
+        code = run_import(given.source, given.output, with_secrets=given.with_secrets)
+        _flush()
+        return code
 
     def demo(self, arguments: Sequence[str]) -> int:
         given = demo_parser().parse_args(arguments)

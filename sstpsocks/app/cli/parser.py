@@ -17,7 +17,8 @@ from ..options import OPTIONS, Kind, Option, Place
 CONNECT = "connect"
 DEMO = "demo"
 CHECK = "check"
-COMMANDS = (CONNECT, CHECK, DEMO)
+IMPORT = "import"
+COMMANDS = (CONNECT, CHECK, IMPORT, DEMO)
 
 REFUSAL = (
     "a password on the command line is refused, because every user of the machine can read it in the list of "
@@ -32,6 +33,7 @@ _EPILOG = """\
 commands:
   connect               the usual one, may be left out
   check                 look at a server step by step and say what is found; see sstpsocks check --help
+  import                make a profile out of another program's: Windows, Azure, NetworkManager, MikroTik, sstp:// link
   demo                  start a small SSTP server on this machine and use it; see sstpsocks demo --help
 
 Every option is also an environment variable (--ca-file is SSTPSOCKS_CA_FILE) and a key of the configuration file
@@ -76,6 +78,7 @@ def connect_parser() -> Parser:
         prog="sstpsocks",
         usage="sstpsocks [connect] [SERVER] [--listen [HOST:]PORT] [--user NAME] [options]\n"
         "       sstpsocks check [SERVER] [--json] [options]\n"
+        "       sstpsocks import FILE|LINK [--output FILE] [--with-secrets]\n"
         "       sstpsocks demo [--listen PORT] [--once]",
         description="Connect to an SSTP VPN server without root rights and offer the network behind it as a local "
         "SOCKS5 proxy.",
@@ -143,6 +146,22 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
         group.add_argument(*names, dest=option.key, action="append", metavar=metavar, help=text)
     else:
         group.add_argument(*names, dest=option.key, metavar=metavar, help=text)
+
+
+def import_parser() -> Parser:
+    """Return the parser of ``sstpsocks import``."""
+    parser = Parser(
+        prog="sstpsocks import",
+        description="Print a profile for the configuration file, made out of another program's: rasphone.pbk and "
+        "ProfileXML of Windows, Azure's archive or VpnSettings.xml, a keyfile of NetworkManager, lines of RouterOS, an "
+        "sstp:// link. What cannot be carried over is listed on standard error with the reason.",
+        formatter_class=_OneLineHelp,
+        allow_abbrev=False,
+    )
+    parser.add_argument("source", metavar="FILE|LINK", help="the file, the link, or - for standard input")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write a new file; one that is there stays as it is")
+    parser.add_argument("--with-secrets", action="store_true", help="take passwords along, too")
+    return parser
 
 
 def demo_parser() -> Parser:

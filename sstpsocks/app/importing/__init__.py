@@ -1,0 +1,1 @@
+"""``sstpsocks import``: profiles of other programs made into profiles of ours. One format per file."""
