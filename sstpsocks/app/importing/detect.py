@@ -18,6 +18,8 @@ HINT = (
     "/interface sstp-client lines, sstp:// links"
 )
 
+MAX_PROFILES = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Imported:
@@ -30,6 +32,13 @@ class Imported:
 
 def read_profiles(data: bytes) -> Imported:
     """Return the profiles in a file. Raises ConfigError and nothing else, whatever the file holds."""
+    found = _read(data)
+    if len(found.profiles) > MAX_PROFILES:
+        raise ConfigError(f"the file has more than {MAX_PROFILES} profiles")
+    return found
+
+
+def _read(data: bytes) -> Imported:
     if data.startswith(b"PK\x03\x04"):
         data = azure.settings_of_archive(data)
     text = decode(data)

@@ -9,7 +9,7 @@ from .xml_tree import Element
 
 ROOT = "vpnprofile"
 
-_WITH_SSTP = ("sstp", "automatic", "")
+_WITH_SSTP = ("sstp", "automatic")
 _AUTHENTICATION = ("authentication", "servers", "nativeprotocoltype", "protocollist")
 
 _REASONS = {
@@ -33,12 +33,10 @@ def read_profile_xml(root: Element) -> ImportedProfile:
     if native is None:
         raise ConfigError("the ProfileXML has no NativeProfile: it is for an app of a VPN's maker")
     protocols = [native.value("nativeprotocoltype")]
-    protocols += [element.text.strip() for element in native.all("type") if not _inside_authentication(native, element)]
-    named = [protocol for protocol in protocols if protocol]
-    if (
-        not any(protocol.lower() in _WITH_SSTP for protocol in named or [""])
-        and "protocollist" not in protocols[0].lower()
-    ):
+    for element in native.all("nativeprotocollist"):
+        protocols += [kind.text.strip() for kind in element.all("type")]
+    named = [protocol for protocol in protocols if protocol and protocol.lower() != "protocollist"]
+    if named and not any(protocol.lower() in _WITH_SSTP for protocol in named):
         raise ConfigError(
             f"the profile is for {', '.join(named)[:100]}, not for SSTP",
             hint="If the server has SSTP, too: sstpsocks SERVER",
@@ -58,11 +56,6 @@ def read_profile_xml(root: Element) -> ImportedProfile:
             draft.drop(element.name, _REASONS.get(name, NO_COUNTERPART))
     draft.drop("user and password", "the profile has none; add user")
     return draft.finish()
-
-
-def _inside_authentication(native: Element, element: Element) -> bool:
-    authentication = native.child("authentication")
-    return authentication is not None and any(found is element for found in authentication.all("type"))
 
 
 def _authentication(draft: Draft, native: Element) -> None:

@@ -7,9 +7,10 @@ import re
 from ...errors import ConfigError
 from .profile import ALWAYS_CHECKED, NO_COUNTERPART, NO_ROUTES, Draft, ImportedProfile
 
-_MENU = re.compile(r"/?\s*interface[\s/]+sstp-client\b[\s/]*", re.IGNORECASE)
+# A file may be a megabyte of anything: no expression may begin again inside what it has just run through.
+_MENU = re.compile(r"/?[ ]?interface[ /]{1,4}sstp-client\b[ /]*", re.IGNORECASE)
 _CONTINUED = re.compile(r"\\\r?\n[ \t]*")
-_PAIR = re.compile(r'([a-z][a-z0-9-]*)=("(?:[^"\\]|\\.)*"|\S*)', re.IGNORECASE)
+_PAIR = re.compile(r'(?<![a-z0-9-])([a-z][a-z0-9-]*)=("(?:[^"\\]|\\.)*"|\S*)', re.IGNORECASE)
 _ESCAPE = re.compile(r"\\([0-9A-Fa-f]{2}|.)")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "_": " "}
 

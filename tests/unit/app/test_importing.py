@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import time
 import tomllib
 import zipfile
 from pathlib import Path
@@ -315,6 +316,36 @@ def test_a_link_that_is_wrong_is_refused_without_its_password() -> None:
 def test_what_means_harm_or_nothing_is_one_clear_error(data: bytes, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read_profiles(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\n" * MAX_PROFILE,
+        b" " * (MAX_PROFILE - 1) + b"x",
+        b"/interface sstp-client add " + b"a" * (MAX_PROFILE - 100),
+        b"/interface sstp-client add " + b'a="' * (MAX_PROFILE // 4),
+        b"interface " * (MAX_PROFILE // 10),
+        b"<a>" + b"&amp;" * (MAX_PROFILE // 6) + b"</a>",
+        b"<VPNProfile><NativeProfile>" + b"<NativeProtocolList><Type>x</Type></NativeProtocolList>" * 9000,
+        b"[x]\nPhoneNumber=h.example\n" * 20000,
+        b"sstp://h.example\n" * 10000,
+    ],
+)
+def test_the_largest_files_take_no_quadratic_time(data: bytes) -> None:
+    begun = time.process_time()
+    with pytest.raises(ConfigError):
+        read_profiles(data)
+    assert time.process_time() - begun < 20
+
+
+def test_a_list_of_protocols_must_hold_sstp() -> None:
+    listed = "<NativeProtocolType>ProtocolList</NativeProtocolType><ProtocolList><NativeProtocolList><Type>{}</Type>"
+    listed += "</NativeProtocolList></ProtocolList>"
+    before = "<NativeProtocolType>SSTP</NativeProtocolType>"
+    assert only(PROFILE_XML.replace(before, listed.format("Sstp"))).name == "Corp"
+    with pytest.raises(ConfigError, match="not for SSTP"):
+        only(PROFILE_XML.replace(before, listed.format("Ikev2")))
 
 
 def test_a_zip_bomb_is_not_unpacked_beyond_the_bound() -> None:
