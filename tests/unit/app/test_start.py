@@ -65,6 +65,7 @@ def test_eap_is_loaded_by_those_only_who_speak_it() -> None:
 def test_a_signal_while_modules_are_loaded_ends_the_program_as_asked(moment: str, name: str) -> None:
     script = (
         "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have us begin with it ignored\n"
         "class Moment:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == sys.argv[1]:\n"
