@@ -17,9 +17,9 @@ from ...errors import (
 )
 from ...library import Tunnel, run_tunnel
 from ...tunnel.network import IPAddress
-from ...tunnel.settings import CredentialRequest, Credentials, TunnelSettings
+from ...tunnel.settings import CredentialRequest, Credentials, CredentialSource, TunnelSettings
 from ...tunnel.steps import LATER_STEPS, Step, StepReport
-from .report import Finding, Report, Verdict
+from .report import Finding, Hidden, Report, Verdict
 
 # DHCP and IPv6 come by themselves, a little after the addresses of IPCP, or never.
 SETTLING = 5.0
@@ -36,17 +36,22 @@ LOAD_BALANCER_HINT = (
 _LOGIN_STEPS = (Step.LCP, Step.AUTHENTICATION, Step.ADDRESSES)
 
 
-async def log_in(settings: TunnelSettings, report: Report) -> None:
-    """Connect, add what was found to the report, and hang up in order."""
-    source = settings.credentials
+def hiding(source: CredentialSource, hidden: Hidden) -> CredentialSource:
+    """Return ``source`` with every password that it gives hidden from the report."""
 
     async def credentials(request: CredentialRequest) -> Credentials:
         # Each of them, also a one-time code: a server may repeat it in a message.
         given = await source(request)
         for secret in (given.password, given.new_password or ""):
-            report.hidden.hide(secret, PASSWORD)
+            hidden.hide(secret, PASSWORD)
         return given
 
+    return credentials
+
+
+async def log_in(settings: TunnelSettings, report: Report) -> None:
+    """Connect, add what was found to the report, and hang up in order."""
+    credentials = hiding(settings.credentials, report.hidden)
     steps: dict[Step, str] = {}
     told = trio.Event()
 

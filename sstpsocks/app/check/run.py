@@ -30,7 +30,7 @@ from ..credentials import PromptPassword
 from ..messages import Display
 from ..new_password import NewPasswordPrompt
 from .certificate import judge
-from .login import log_in
+from .login import hiding, log_in
 from .offers import look_at_offers
 from .report import Finding, Report, Verdict
 from .way import LastStep, ProxySteps, find_addresses, look_at_tls, time_addresses
@@ -52,17 +52,23 @@ class _StoppedError(Exception):
 
 async def run_check(configuration: Configuration, options: CheckOptions, display: Display) -> int:
     """Check the server, print the report to standard output and return the exit code."""
+    check = Check(configuration.tunnel)
+    hidden = check.report.hidden
     password = configuration.password
-    password.tell = display.warning
+    # Standard error is pasted together with the report.
+    password.tell = lambda text: display.warning(hidden.clean(text))
     if isinstance(password, PromptPassword):
         password.before_prompt = display.interrupt
     if isinstance(password.new_password, NewPasswordPrompt):
         password.new_password.before_prompt = display.interrupt
-    check = Check(configuration.tunnel)
     # A path in somebody's home says who that is.
-    check.report.hidden.hide(str(Path.home()), "~")
+    hidden.hide(str(Path.home()), "~")
     if not options.show_user:
         hide_user(check.report, configuration.tunnel.username)
+        if configuration.tunnel.proxy is not None:
+            hide_user(check.report, configuration.tunnel.proxy.username)
+    for warning in configuration.warnings:
+        display.warning(hidden.clean(warning))
     report = await check.run()
     print(report.to_json() if options.json else report.to_table(), flush=True)  # noqa: T201 - the report
     return report.exit_code
@@ -82,9 +88,13 @@ class Check:
         if first_use is not None:
             # A look changes nothing: nobody is asked, and no key is remembered.
             settings = replace(settings, trust=replace(settings.trust, first_use=replace(first_use, ask=None)))
-        self._settings = settings
         build = "compiled" if COMPILED else "interpreted"
         self.report = Report(settings.server, f"sstpsocks {__version__} ({build})")
+        proxy = settings.proxy
+        if proxy is not None and proxy.credentials is not None:
+            source = hiding(proxy.credentials, self.report.hidden)
+            settings = replace(settings, proxy=replace(proxy, credentials=source))
+        self._settings = settings
 
     async def run(self) -> Report:
         """Go as far as it goes and return the report."""

@@ -93,8 +93,6 @@ class _Runner:
         configuration = load_configuration(given, login=login)
         output = configuration.output
         display = self._open_display(log_format=output.log_format, verbosity=output.verbosity)
-        for warning in configuration.warnings:
-            display.warning(warning)
         import trio
 
         from ..signals import leave_at_once, run_until_signalled

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
+import pytest
 import trio
 
 from sstpsocks.app.check.report import Finding, Report, Verdict
-from sstpsocks.app.check.run import Check, hide_user
+from sstpsocks.app.check.run import Check, CheckOptions, hide_user, run_check
+from sstpsocks.app.config import Configuration, ListenSettings, OutputSettings
+from sstpsocks.app.credentials import PasswordSource
 from sstpsocks.demo.ca import make_certificate
+from sstpsocks.ppp.auth import Credentials
 from sstpsocks.tunnel.pins import parse_pin
+from sstpsocks.tunnel.settings import (
+    CredentialReason,
+    CredentialRequest,
+    ProxyKind,
+    ProxySettings,
+    TrustSettings,
+    TunnelSettings,
+)
 from tests.helpers.demo_site import DemoSite
 
 
@@ -46,6 +59,59 @@ async def test_a_pin_that_does_not_match_is_named_beside_the_rules_that_accept(t
     assert str(facts["rule: authorities"]).startswith("accepts")
     assert report.exit_code == 4
     assert site.asked == []
+
+
+async def test_what_a_proxy_repeats_of_its_log_in_is_hidden() -> None:
+    async def source(request: CredentialRequest) -> Credentials:
+        return Credentials("proxyuser", "hunter22")
+
+    proxy = ProxySettings(kind=ProxyKind.HTTP, host="proxy", port=3128, username="proxyuser", credentials=source)
+    check = Check(
+        TunnelSettings(
+            host="vpn", port=443, trust=TrustSettings(server_name="vpn"), username="", credentials=source, proxy=proxy
+        )
+    )
+    wrapped = check._settings.proxy
+    assert wrapped is not None
+    assert wrapped.credentials is not None
+    await wrapped.credentials(CredentialRequest(CredentialReason.LOGIN, "proxyuser", "proxy:3128"))
+    assert check.report.hidden.clean("hunter22 is wrong") == "<password> is wrong"
+
+
+async def test_users_and_passwords_are_hidden_in_warnings_and_the_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Source(PasswordSource):
+        async def _obtain(self, request: CredentialRequest) -> str:
+            return "hunter22"
+
+    source = Source()
+    proxy = ProxySettings(kind=ProxyKind.HTTP, host="proxy", port=3128, username="proxyuser", credentials=source)
+    tunnel = TunnelSettings(
+        host="vpn", port=443, trust=TrustSettings(server_name="vpn"), username="alice", credentials=source, proxy=proxy
+    )
+
+    async def look(check: Check) -> Report:
+        assert check._settings.proxy is not None
+        assert check._settings.proxy.credentials is not None
+        await check._settings.proxy.credentials(CredentialRequest(CredentialReason.LOGIN, "proxyuser", "proxy:3128"))
+        source.tell("alice, proxyuser, hunter22")
+        check.report.findings.append(Finding("proxy", problem="alice, proxyuser, hunter22"))
+        return check.report
+
+    monkeypatch.setattr(Check, "run", look)
+    display = Mock()
+    configuration = Configuration(
+        tunnel=tunnel,
+        password=source,
+        listen=ListenSettings(host="127.0.0.1", port=0),
+        output=OutputSettings(),
+        warnings=("of proxyuser",),
+    )
+    await run_check(configuration, CheckOptions(), display)
+    said = [call.args[0] for call in display.warning.call_args_list]
+    assert said == ["of <user>", "<user>, <user>, <password>"]
+    assert "<user>, <user>, <password>" in capsys.readouterr().out
 
 
 def test_a_user_is_hidden_also_without_domain_or_realm() -> None:
