@@ -32,7 +32,7 @@ from ..new_password import NewPasswordPrompt
 from .certificate import judge
 from .login import hiding, log_in
 from .offers import look_at_offers
-from .report import Finding, Report, Verdict
+from .report import Finding, Report, Value, Verdict
 from .way import LastStep, ProxySteps, find_addresses, look_at_tls, time_addresses
 
 USER = "<user>"
@@ -98,6 +98,10 @@ class Check:
 
     async def run(self) -> Report:
         """Go as far as it goes and return the report."""
+        if others := self._settings.alternatives:
+            text = f"only {self._settings.server} is checked; check the others one by one"
+            facts: dict[str, Value] = {"not checked": [other.server for other in others]}
+            self.report.findings.append(Finding("other servers", Verdict.SKIPPED, facts=facts, problem=text))
         try:
             await self._reach()
             await self._look_behind_tls()

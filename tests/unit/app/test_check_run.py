@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -59,6 +60,20 @@ async def test_a_pin_that_does_not_match_is_named_beside_the_rules_that_accept(t
     assert str(facts["rule: authorities"]).startswith("accepts")
     assert report.exit_code == 4
     assert site.asked == []
+
+
+async def test_of_several_servers_the_report_says_which_were_not_checked(tmp_path: Path) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        site = DemoSite(tmp_path)
+        site.port = reserved.getsockname()[1]
+        settings = site.settings()
+        report = await Check(replace(settings, alternatives=(replace(settings, host="second.test"),))).run()
+    others = report.findings[0]
+    assert others.verdict is Verdict.SKIPPED
+    assert others.facts == {"not checked": [f"second.test:{site.port}"]}
+    assert f"only {settings.server} is checked" in others.problem
+    assert finding(report, "TCP").verdict is Verdict.FAILED
 
 
 async def test_what_a_proxy_repeats_of_its_log_in_is_hidden() -> None:
