@@ -26,7 +26,7 @@ if sys.platform == "linux":
 
 BLOCK = 16 << 20
 """Octets of the file in memory; what is longer repeats it."""
-SEND_SIZE = 1 << 20
+SEND_SIZE = 256 << 10
 HEAD_LIMIT = 16384
 MSG_TRUNC = 0x20
 """Of Linux; on a TCP socket it drops what it would return."""
@@ -124,13 +124,16 @@ class Web:
             if self._answer:
                 more = MSG_MORE if self._to_send else 0
                 self._answer = self._answer[self._stream.send(self._answer, more) :]
-            while self._to_send:
+            if self._to_send:
                 offset = self._sent % BLOCK
                 count = min(self._to_send, BLOCK - offset, SEND_SIZE)
                 sent = send_file(self._stream, self._file, offset, count)
                 self._sent += sent
                 self._to_send -= sent
         except BlockingIOError:
+            pass
+        if self._answer or self._to_send:
+            # Behind the others, even where the socket takes more: no connection may have a worker to itself.
             self._loop.watch(self._stream, selectors.EVENT_WRITE, self.ready)
             return False
         if self._closing:
