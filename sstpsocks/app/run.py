@@ -16,11 +16,11 @@ from ..tunnel.session import StateObserver, TunnelState, TunnelStatus
 from ..tunnel.settings import CredentialReason, CredentialRequest, TunnelSettings
 from ..tunnel.steps import LATER_STEPS, StepObserver, StepReport
 from .config import Configuration, ListenSettings
-from .credentials import PasswordSource, PromptPassword
+from .credentials import PasswordSource
 from .failures import EXIT_OK
 from .limits import allow_open_files
 from .messages import Display
-from .new_password import NewPasswordPrompt
+from .prompts import set_before_prompts
 from .readyfile import Ready, ReadyFile
 from .signals import leave_at_once, run_until_signalled
 from .values import host_port
@@ -124,19 +124,11 @@ class _Connect:
     async def _prepare_password(self) -> None:
         settings, password = self._configuration.tunnel, self._configuration.password
         password.tell = self._display.warning
-        if self._configuration.first_use_prompt is not None:
-            self._configuration.first_use_prompt.before_prompt = self._display.interrupt
-        if isinstance(password, PromptPassword):
-            password.before_prompt = self._display.interrupt
-        if isinstance(password.new_password, NewPasswordPrompt):
-            password.new_password.before_prompt = self._display.interrupt
+        set_before_prompts(self._configuration, self._display.interrupt)
         await self._prepare_proxy_passwords()
         await password.prepare(CredentialRequest(CredentialReason.LOGIN, settings.username, settings.server))
 
     async def _prepare_proxy_passwords(self) -> None:
-        for source in self._configuration.proxy_passwords:
-            if isinstance(source, PromptPassword):
-                source.before_prompt = self._display.interrupt
         tunnel = self._configuration.tunnel
         asked: list[PasswordSource] = []
         for proxy in (settings.proxy for settings in (tunnel, *tunnel.alternatives)):

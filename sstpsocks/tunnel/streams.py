@@ -144,6 +144,11 @@ class TcpStream(TunnelStream):
         """The target's address and port."""
         return self._connection.remote
 
+    @property
+    def unacknowledged(self) -> int:
+        """Octets that were sent or queued here and that the peer has not acknowledged."""
+        return self._connection.unsent_and_unacknowledged
+
     def abort(self) -> None:
         """Send a reset and forget the connection at once."""
         if not self._closed:

@@ -1,4 +1,4 @@
-"""A whole connect for ``sstpsocks check``: the log-in, what the network gives, and the round trip."""
+"""A whole connect for ``sstpsocks check``: the log-in, and then the network behind it (network.py)."""
 
 from __future__ import annotations
 
@@ -9,22 +9,17 @@ import trio
 from ...errors import (
     AuthenticationFailed,
     CallRejected,
-    ConnectionRefused,
-    DialError,
     NegotiationFailed,
     SstpsocksError,
     TunnelClosed,
 )
-from ...library import Tunnel, run_tunnel
-from ...tunnel.network import IPAddress
-from ...tunnel.settings import CredentialRequest, Credentials, CredentialSource, TunnelSettings
+from ...library import run_tunnel
+from ...tunnel.settings import CredentialReason, CredentialRequest, Credentials, CredentialSource, TunnelSettings
 from ...tunnel.steps import LATER_STEPS, Step, StepReport
+from ..credentials import PasswordSource
+from .network import NetworkOptions, look_around
 from .report import Finding, Hidden, Report, Verdict
 
-# DHCP and IPv6 come by themselves, a little after the addresses of IPCP, or never.
-SETTLING = 5.0
-ROUND_TRIP_LIMIT = 3.0
-DOMAIN = 53  # RFC 9210: name servers listen on TCP, too
 PASSWORD = "<password>"  # noqa: S105 - what stands in for it
 
 LOAD_BALANCER_HINT = (
@@ -49,7 +44,7 @@ def hiding(source: CredentialSource, hidden: Hidden) -> CredentialSource:
     return credentials
 
 
-async def log_in(settings: TunnelSettings, report: Report) -> None:
+async def log_in(settings: TunnelSettings, report: Report, look: NetworkOptions) -> None:
     """Connect, add what was found to the report, and hang up in order."""
     credentials = hiding(settings.credentials, report.hidden)
     steps: dict[Step, str] = {}
@@ -61,15 +56,21 @@ async def log_in(settings: TunnelSettings, report: Report) -> None:
         if steps.keys() >= LATER_STEPS:
             told.set()
 
+    source = settings.credentials
     settings = replace(settings, credentials=credentials, reconnect="never", alternatives=())
     finding = Finding("authentication")
     report.findings.append(finding)
     begun = trio.current_time()
     try:
+        if isinstance(source, PasswordSource):
+            # Before anything is dialled: a server gives seconds for a log-in, and a person takes longer.
+            await source.prepare(CredentialRequest(CredentialReason.LOGIN, settings.username, settings.server))
         async with run_tunnel(settings, observe=watch) as tunnel:
             finding.seconds = trio.current_time() - begun
             _tell_login(finding, steps)
-            await _look_around(tunnel, report, steps, told)
+            network = Finding("network")
+            report.findings.append(network)
+            await look_around(tunnel, network, steps, told, look)
     except* SstpsocksError as group:
         error = _first(group)
         failed = finding if finding.seconds is None else Finding("network")
@@ -104,39 +105,3 @@ def _first(group: BaseExceptionGroup[SstpsocksError]) -> SstpsocksError:
         else:
             found.append(error)
     return next((error for error in found if isinstance(error, AuthenticationFailed)), found[0])
-
-
-async def _look_around(tunnel: Tunnel, report: Report, steps: dict[Step, str], told: trio.Event) -> None:
-    """Wait a little for what comes by itself, and ask the network for the rest."""
-    finding = Finding("network")
-    report.findings.append(finding)
-    with trio.move_on_after(SETTLING):
-        await told.wait()
-    info = tunnel.info
-    finding.facts = {
-        "addresses": [str(address) for address in info.addresses],
-        "DNS": [str(address) for address in info.dns],
-        "MTU": info.mtu,
-        "crypto binding": "accepted: the server went on with the addresses",
-        "IPv6": steps.get(Step.IPV6, "none"),
-        "DHCP": steps.get(Step.DHCP, "no answer"),
-        "routes": [str(route) for route in info.routes],
-        "search domains": list(info.search),
-    }
-    if info.dns:
-        finding.facts["round trip to the name server"] = await _round_trip(tunnel, info.dns[0])
-
-
-async def _round_trip(tunnel: Tunnel, address: IPAddress) -> str:
-    """Return how long a TCP handshake takes; a refusal is as good an answer as any."""
-    begun = trio.current_time()
-    try:
-        with trio.fail_after(ROUND_TRIP_LIMIT):
-            await trio.aclose_forcefully(await tunnel.network.connect_tcp(address, DOMAIN))
-    except ConnectionRefused:
-        pass
-    except trio.TooSlowError:
-        return f"not measured: no answer by TCP within {ROUND_TRIP_LIMIT:g} s"
-    except DialError as error:
-        return f"not measured: {error}"
-    return f"{(trio.current_time() - begun) * 1000:.1f} ms"

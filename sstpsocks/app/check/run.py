@@ -12,7 +12,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
@@ -26,11 +26,11 @@ from ...tunnel.steps import ignore_steps
 from ...tunnel.tls import TlsStream
 from ...tunnel.upstream import open_sstp, sstp_request, start_tls
 from ..config import Configuration
-from ..credentials import PromptPassword
 from ..messages import Display
-from ..new_password import NewPasswordPrompt
+from ..prompts import set_before_prompts
 from .certificate import judge
 from .login import hiding, log_in
+from .network import NetworkOptions
 from .offers import look_at_offers
 from .report import Finding, Report, Value, Verdict
 from .way import LastStep, ProxySteps, find_addresses, look_at_tls, time_addresses
@@ -44,6 +44,7 @@ class CheckOptions:
 
     json: bool = False
     show_user: bool = False
+    look: NetworkOptions = field(default_factory=NetworkOptions)
 
 
 class _StoppedError(Exception):
@@ -52,15 +53,11 @@ class _StoppedError(Exception):
 
 async def run_check(configuration: Configuration, options: CheckOptions, display: Display) -> int:
     """Check the server, print the report to standard output and return the exit code."""
-    check = Check(configuration.tunnel)
+    check = Check(configuration.tunnel, options.look)
     hidden = check.report.hidden
-    password = configuration.password
     # Standard error is pasted together with the report.
-    password.tell = lambda text: display.warning(hidden.clean(text))
-    if isinstance(password, PromptPassword):
-        password.before_prompt = display.interrupt
-    if isinstance(password.new_password, NewPasswordPrompt):
-        password.new_password.before_prompt = display.interrupt
+    configuration.password.tell = lambda text: display.warning(hidden.clean(text))
+    set_before_prompts(configuration, display.interrupt)
     # A path in somebody's home says who that is.
     hidden.hide(str(Path.home()), "~")
     if not options.show_user:
@@ -83,7 +80,8 @@ def hide_user(report: Report, username: str) -> None:
 class Check:
     """One check of one server."""
 
-    def __init__(self, settings: TunnelSettings) -> None:
+    def __init__(self, settings: TunnelSettings, look: NetworkOptions | None = None) -> None:
+        self._look = look if look is not None else NetworkOptions()
         first_use = settings.trust.first_use
         if first_use is not None:
             # A look changes nothing: nobody is asked, and no key is remembered.
@@ -184,4 +182,4 @@ class Check:
             text = "no user was named (--user), so nobody logs in"
             self.report.findings.append(Finding("authentication", Verdict.SKIPPED, problem=text))
             return
-        await log_in(settings, self.report)
+        await log_in(settings, self.report, self._look)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError
 from ..failures import EXIT_OK, describe
@@ -13,6 +13,7 @@ from ..values import is_loopback, parse_listen
 from .parser import CHECK, DEMO, IMPORT, check_parser, demo_parser, import_parser, parse_connect, split_command
 
 if TYPE_CHECKING:
+    from ..check.throughput import Target
     from ..messages import Display
 
 _STANDARD_ERROR = 2
@@ -84,10 +85,12 @@ class _Runner:
     def check(self, arguments: Sequence[str]) -> int:
         given = vars(check_parser().parse_args(arguments))
         given["server"] = given["server"] or None
+        from ..check.network import NetworkOptions
         from ..check.run import CheckOptions, run_check
         from ..config import load_configuration, verbosity_of
 
-        options = CheckOptions(json=given.pop("json"), show_user=given.pop("show_user"))
+        look = NetworkOptions(download=_target(given, "throughput"), upload=_target(given, "upload"))
+        options = CheckOptions(json=given.pop("json"), show_user=given.pop("show_user"), look=look)
         login = False if given.pop("no_login") else None
         self.verbosity = verbosity_of(given, os.environ)
         configuration = load_configuration(given, login=login)
@@ -144,6 +147,24 @@ class _Runner:
         self._display = display = choose_display(sys.stderr, log_format, verbosity, os.environ)
         set_up_logging(sys.stderr, display, verbosity)
         return display
+
+
+def _target(given: dict[str, Any], option: str) -> Target | None:
+    """Take a URL out of what the command line gave. Raises ConfigError."""
+    from ..check.throughput import UnusableUrlError, parse_target
+
+    text = given.pop(option)
+    if text is None:
+        return None
+    if not text:
+        raise ConfigError(
+            f"--{option}: no URL was named, and there is none that every network has",
+            hint=f"Name something large behind the server: --{option} http://files.example/big.iso",
+        )
+    try:
+        return parse_target(text)
+    except UnusableUrlError as error:
+        raise ConfigError(f"--{option} {text}: {error}") from None
 
 
 def _fill_standard_streams() -> None:

@@ -107,6 +107,16 @@ def check_parser() -> Parser:
     group.add_argument("--json", action="store_true", help="print the report as JSON")
     group.add_argument("--no-login", action="store_true", help="stop at the log-in even if a user is configured")
     group.add_argument("--show-user", action="store_true", help="print the user name in the report")
+    group.add_argument(
+        "--throughput",
+        metavar="URL",
+        nargs="?",
+        const="",
+        help="download this for 10 s at most and say how fast it came",
+    )
+    group.add_argument(
+        "--upload", metavar="URL", nargs="?", const="", help="the same with a PUT of zeros, which is then broken off"
+    )
     _add_options(parser)
     return parser
 
