@@ -1,0 +1,49 @@
+"""The one table of options, a file for each topic.
+
+The flags of the command line, the environment variables and the keys of the configuration file are all made from
+it, so the three cannot drift apart. An option called "ca-file" is the flag ``--ca-file``, the variable
+``SSTPSOCKS_CA_FILE`` and the key ``ca_file``.
+"""
+
+from __future__ import annotations
+
+from . import eap, general, limits, login, port, server, tunnel, way
+from .port import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
+from .table import ENVIRONMENT_PREFIX, Kind, Option, Place
+
+__all__ = [
+    "BY_KEY",
+    "DEFAULT_LISTEN",
+    "DEFAULT_MAX_CONNECTIONS",
+    "ENVIRONMENT_PREFIX",
+    "OPTIONS",
+    "Kind",
+    "Option",
+    "Place",
+    "keys_of",
+    "option_of",
+]
+
+OPTIONS: tuple[Option, ...] = (
+    *server.OPTIONS,
+    *way.OPTIONS,
+    *login.OPTIONS,
+    *eap.OPTIONS,
+    *port.OPTIONS,
+    *tunnel.OPTIONS,
+    *limits.OPTIONS,
+    *general.OPTIONS,
+)
+
+BY_KEY: dict[str, Option] = {option.key: option for option in OPTIONS}
+"""The options by the name that they have in the file."""
+
+
+def option_of(key: str) -> Option:
+    """Return the option of that key. Raises KeyError when there is none."""
+    return BY_KEY[key]
+
+
+def keys_of(place: Place) -> tuple[str, ...]:
+    """Return the keys of the options that may be given there, in the order of the table."""
+    return tuple(option.key for option in OPTIONS if place in option.places)

@@ -1,0 +1,25 @@
+"""Options about the configuration itself and about what is said."""
+
+from __future__ import annotations
+
+from .table import NOT_IN_A_FILE, Option, Topic
+
+_TOPIC = Topic("configuration and output")
+
+OPTIONS: tuple[Option, ...] = (
+    _TOPIC.file(
+        "config",
+        "the configuration file (TOML), instead of config.toml in the configuration folder",
+        short="-c",
+        places=NOT_IN_A_FILE,
+    ),
+    _TOPIC.text("profile", "NAME", "use [profiles.NAME] of the configuration file", places=NOT_IN_A_FILE),
+    _TOPIC.file(
+        "ready-file", "write a JSON object with the port and the addresses to FILE once the tunnel carries traffic"
+    ),
+    _TOPIC.choice(
+        "log-format", "FORMAT", "text; setting it gives log lines on a terminal, too", choices=("text",), default="text"
+    ),
+    _TOPIC.count("verbose", "say more; -vv for all details", maximum=9, short="-v"),
+    _TOPIC.switch("quiet", "say nothing but warnings and errors", short="-q"),
+)
