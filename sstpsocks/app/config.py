@@ -5,53 +5,23 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from ..errors import ConfigError
-from ..ppp.auth import AuthMethod
-from ..tunnel.settings import (
-    DEFAULT_MTU,
-    DEFAULT_PORT,
-    EapSettings,
-    FirstUse,
-    Timeouts,
-    TlsSettings,
-    TrustSettings,
-    TunnelSettings,
-)
+from ..tunnel.settings import TunnelSettings
 from . import values
-from .configfile import FILE_NAME, ConfigFile, config_folder, load
-from .credentials import (
-    CommandPassword,
-    FilePassword,
-    FixedPassword,
-    PasswordSource,
-    PromptPassword,
-    first_line_of,
-)
-from .eap_config import client_certificate, default_methods
+from .credentials import PasswordSource, first_line_of
 from .first_use_prompt import FirstUsePrompt
-from .keyring_password import KeyringPassword
-from .layers import (
-    Layers,
-    Setting,
-    environment_layer,
-    file_layers,
-    flag_layer,
-    misspelt_variables,
-)
-from .new_password import NewPasswordFile, NewPasswordPrompt
+from .layers import Layers, environment_layer, flag_layer, misspelt_variables
+from .login_config import NOBODY, username_of
 from .options import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
 from .proxy_config import ProxyConfiguration
-from .tls_config import crl_file, first_use, sni, tls_settings, tls_warnings
-
-_NOBODY = "\0"  # no user name can be that
+from .sources import check_together, read_sources
+from .tls_config import first_use, tls_settings, tls_warnings
+from .tunnel_config import tunnel_settings
 
 MAX_SOCKS_FIELD = 255  # RFC 1929 section 2: lengths are one octet, 1 to 255
-
-NO_PASSWORD_HINT = "Give it with --password-file FILE, with --password-command CMD or in SSTPSOCKS_PASSWORD"  # noqa: S105 - a hint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,19 +48,54 @@ class OutputSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamedTunnel:
+    """One of the tunnels that are up at the same time."""
+
+    name: str
+    """The profile's; empty when no profile was chosen."""
+    settings: TunnelSettings
+    password: PasswordSource
+    """The source behind ``settings.credentials``."""
+    proxy_passwords: tuple[PasswordSource, ...] = ()
+    """The sources behind ``settings.proxy.credentials``, and those of the alternatives."""
+    listen: ListenSettings | None = None
+    """A port for this tunnel alone; None: it is reached by the shared one only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
     """Everything that ``sstpsocks connect`` needs to know."""
 
     tunnel: TunnelSettings
+    """The only tunnel, or of several the first: what no rule sends elsewhere goes there."""
     password: PasswordSource
     """The source behind ``tunnel.credentials``."""
     listen: ListenSettings
+    """The port that leads to all tunnels."""
     output: OutputSettings
+    name: str = ""
+    """Of the profile behind ``tunnel``; empty when none was chosen."""
+    own_listen: ListenSettings | None = None
+    """The port for ``tunnel`` alone, beside others; None as long as there is one tunnel."""
+    others: tuple[NamedTunnel, ...] = ()
+    """What is up beside the first tunnel."""
     proxy_passwords: tuple[PasswordSource, ...] = ()
     """The sources behind ``tunnel.proxy.credentials``, and those of the alternatives."""
     first_use_prompt: FirstUsePrompt | None = None
     """Who is asked about an unknown server, None without a terminal."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def tunnels(self) -> tuple[NamedTunnel, ...]:
+        """All tunnels, the first one first."""
+        first = NamedTunnel(
+            name=self.name,
+            settings=self.tunnel,
+            password=self.password,
+            proxy_passwords=self.proxy_passwords,
+            listen=self.own_listen,
+        )
+        return (first, *self.others)
 
 
 def load_configuration(
@@ -109,28 +114,59 @@ def load_configuration(
     environ = os.environ if environ is None else environ
     if has_terminal is None:
         has_terminal = sys.stdin is not None and sys.stdin.isatty()
-    flags, variables = flag_layer(arguments), environment_layer(environ)
-    file = _config_file(Layers((flags, variables)), environ)
-    layers = Layers((flags, variables, *(file_layers(file) if file else ())))
-    warnings = misspelt_variables(environ)
-    proxies = ProxyConfiguration(layers, environ, has_terminal=has_terminal)
+    sources = read_sources(arguments, environ)
     prompt = FirstUsePrompt() if has_terminal else None
+    warnings = misspelt_variables(environ)
+    tunnels = []
+    for name, layers in sources.tunnels.items():
+        tunnel, said = _named_tunnel(
+            name, layers, environ, prompt, has_terminal=has_terminal, login=login, own_port=len(sources.tunnels) > 1
+        )
+        tunnels.append(tunnel)
+        warnings += said
+    check_together(tunnels)
+    first = tunnels[0]
+    return Configuration(
+        name=first.name,
+        tunnel=first.settings,
+        password=first.password,
+        proxy_passwords=first.proxy_passwords,
+        own_listen=first.listen,
+        others=tuple(tunnels[1:]),
+        listen=_listen(sources.shared),
+        output=_output(sources.shared),
+        first_use_prompt=prompt,
+        warnings=tuple(warnings),
+    )
+
+
+def _named_tunnel(
+    name: str,
+    layers: Layers,
+    environ: Mapping[str, str],
+    prompt: FirstUsePrompt | None,
+    *,
+    has_terminal: bool,
+    login: bool | None,
+    own_port: bool,
+) -> tuple[NamedTunnel, list[str]]:
+    """Return one tunnel and what is to be said about it."""
+    proxies = ProxyConfiguration(layers, environ, has_terminal=has_terminal)
     tls = tls_settings(layers, has_terminal=has_terminal)
     if login is None:
-        login = _username(layers, _NOBODY) != _NOBODY or layers.find("eap_cert") is not None
-    tunnel, password = _tunnel(
+        login = username_of(layers, NOBODY) != NOBODY or layers.find("eap_cert") is not None
+    settings, password = tunnel_settings(
         layers, proxies, tls, first_use(layers, environ, prompt), has_terminal=has_terminal, login=login
     )
-    warnings += [text for source in (password, *proxies.passwords) for text in source.warnings()]
-    return Configuration(
-        tunnel=tunnel,
+    said = [text for source in (password, *proxies.passwords) for text in source.warnings()]
+    named = NamedTunnel(
+        name=name,
+        settings=settings,
         password=password,
-        listen=_listen(layers),
-        output=_output(layers),
         proxy_passwords=proxies.passwords,
-        first_use_prompt=prompt,
-        warnings=(*warnings, *tls_warnings(tls)),
+        listen=_listen(layers) if own_port and layers.find("listen") else None,
     )
+    return named, [*said, *tls_warnings(tls)]
 
 
 def verbosity_of(arguments: Mapping[str, object], environ: Mapping[str, str]) -> int:
@@ -139,305 +175,6 @@ def verbosity_of(arguments: Mapping[str, object], environ: Mapping[str, str]) ->
         return _output(Layers((flag_layer(arguments), environment_layer(environ)))).verbosity
     except ConfigError:
         return 0
-
-
-def _config_file(layers: Layers, environ: Mapping[str, str]) -> ConfigFile | None:
-    profile = layers.text("profile")
-    given = layers.text("config")
-    if given is not None:
-        return load(Path(given), profile)
-    folder = config_folder(environ)
-    path = folder / FILE_NAME if folder else None
-    if path is not None and path.exists():
-        return load(path, profile)
-    if profile is not None:
-        where = f"there is no configuration file {path}" if path else "there is no folder for a configuration file"
-        raise ConfigError(f'cannot use profile "{profile}": {where}', hint="Name one with --config FILE")
-    return None
-
-
-def _tunnel(
-    layers: Layers,
-    proxies: ProxyConfiguration,
-    tls: TlsSettings,
-    first_use: FirstUse | None,
-    *,
-    has_terminal: bool,
-    login: bool,
-) -> tuple[TunnelSettings, PasswordSource]:
-    servers = _servers(layers)
-    server = servers[0]
-    methods = _methods(layers)
-    password: PasswordSource
-    certificate = client_certificate(layers, has_terminal=has_terminal)
-    if not login:
-        username, password = "", FixedPassword("", "nobody logs in")
-    elif methods == (AuthMethod.EAP_TLS,) and certificate is not None:
-        # The certificate is all that it takes; it also says who the user is.
-        username = _username(layers, certificate.user)
-        password = FixedPassword("", "--eap-cert")
-    else:
-        username = _username(layers)
-        password = _password(layers, has_terminal)
-    port = server.port or DEFAULT_PORT
-    connect_to = layers.parsed("connect_to", values.parse_connect_to)
-    server_name = layers.parsed("server_name", values.ascii_host)
-    limits = Timeouts()
-    settings = TunnelSettings(
-        host=server.host,
-        port=port,
-        connect_to=None if connect_to is None else (connect_to[0], connect_to[1] or port),
-        # A zone (fe80::1%eth0) belongs to this machine and is in no certificate.
-        trust=TrustSettings(
-            server_name=server_name or server.host.partition("%")[0],
-            sni=sni(layers),
-            ca_file=_ca_file(layers),
-            pins=_pins(layers),
-            crl_file=crl_file(layers, pinned=bool(_pins(layers))),
-            first_use=first_use,
-        ),
-        tls=tls,
-        eap=EapSettings(
-            ca_file=_ca_file(layers, "eap_ca_file"),
-            server_names=_server_names(layers),
-            pins=_pins(layers, "eap_pin_sha256"),
-            certificate=certificate,
-            outer_identity=layers.text("outer_identity") or "",
-            hlak=_hlak(layers),
-        ),
-        username=username,
-        credentials=password,
-        password_changed=password.changed,
-        methods=methods,
-        mtu=layers.integer("mtu", DEFAULT_MTU),
-        timeouts=Timeouts(
-            connect=layers.seconds("connect_timeout", limits.connect),
-            proxy=layers.seconds("proxy_timeout", limits.proxy),
-            tls=layers.seconds("tls_timeout", limits.tls),
-            http=layers.seconds("http_timeout", limits.http),
-            lcp=layers.seconds("lcp_timeout", limits.lcp),
-            authentication=layers.seconds("auth_timeout", limits.authentication),
-            addresses=layers.seconds("address_timeout", limits.addresses),
-        ),
-        address=layers.parsed("address", values.parse_tunnel_address),
-        reconnect=_reconnect(layers),
-        ecn=_ecn(layers),
-        dhcp=_dhcp(layers),
-        ipv6=_ipv6(layers),
-        strict_routes=layers.switch("strict_routes"),
-        search_domains=_search_domains(layers),
-        pcap_file=layers.text("pcap"),
-    )
-    ways = [_way(layers, proxies, settings, server) for server in servers]
-    return replace(ways[0], alternatives=tuple(ways[1:])), password
-
-
-def _way(
-    layers: Layers, proxies: ProxyConfiguration, settings: TunnelSettings, server: values.Server
-) -> TunnelSettings:
-    """Return the settings for one of the servers: its name, and what leads to it."""
-    port = server.port or DEFAULT_PORT
-    host, connect_port = settings.connect_to or (server.host, port)
-    # A zone (fe80::1%eth0) belongs to this machine and is in no certificate.
-    name = layers.parsed("server_name", values.ascii_host) or server.host.partition("%")[0]
-    return replace(
-        settings,
-        host=server.host,
-        port=port,
-        trust=replace(settings.trust, server_name=name),
-        proxy=proxies.choose(host, connect_port, ca_file=_ca_file(layers, "proxy_ca_file")),
-        source_address=layers.parsed("source_address", values.parse_address),
-        tenant_id=layers.text("tenant_id"),
-    )
-
-
-def _hlak(layers: Layers) -> Literal["auto", "keys", "zero"]:
-    match layers.text("hlak"):
-        case "keys":
-            return "keys"
-        case "zero":
-            return "zero"
-        case _:
-            return "auto"
-
-
-def _reconnect(layers: Layers) -> Literal["auto", "never"]:
-    return "never" if layers.text("reconnect") == "never" else "auto"
-
-
-def _ecn(layers: Layers) -> Literal["off", "passive", "active"]:
-    match layers.text("ecn"):
-        case "active":
-            return "active"
-        case "off":
-            return "off"
-        case _:
-            return "passive"
-
-
-def _dhcp(layers: Layers) -> Literal["auto", "anonymous", "never"]:
-    match layers.text("dhcp"):
-        case "anonymous":
-            return "anonymous"
-        case "never":
-            return "never"
-        case _:
-            return "auto"
-
-
-def _ipv6(layers: Layers) -> Literal["auto", "always", "never"]:
-    match layers.text("ipv6"):
-        case "always":
-            return "always"
-        case "never":
-            return "never"
-        case _:
-            return "auto"
-
-
-def _search_domains(layers: Layers) -> tuple[str, ...]:
-    setting = layers.find("search_domain")
-    if setting is None or not isinstance(setting.value, tuple):
-        return ()
-    try:
-        return tuple(dict.fromkeys(values.parse_domain(item) for item in setting.value))
-    except ValueError as error:
-        raise setting.error(str(error)) from None
-
-
-def _parse_servers(setting: Setting) -> tuple[values.Server, ...]:
-    given = setting.value if isinstance(setting.value, tuple) else ()
-    try:
-        servers = tuple(values.parse_server(item) for item in given)
-    except values.PasswordInServer:
-        raise setting.error(
-            "a password in the server's address is refused, because process lists, shell history and logs show it",
-            hint=NO_PASSWORD_HINT,
-        ) from None
-    except ValueError as error:
-        raise setting.error(str(error)) from None
-    if len({server.username for server in servers if server.username is not None}) > 1:
-        raise setting.error("the servers' addresses name several users", hint="One user logs in to all of them")
-    return servers
-
-
-def _servers(layers: Layers) -> tuple[values.Server, ...]:
-    setting = layers.find("server")
-    servers = _parse_servers(setting) if setting is not None else ()
-    if not servers:
-        raise ConfigError(
-            "no server was given",
-            hint="Name it: sstpsocks vpn.example.org, or SSTPSOCKS_SERVER, or server in the configuration file; "
-            "without one at hand try: sstpsocks demo",
-        )
-    other = layers.find("connect_to")
-    if other is not None and len(servers) > 1:
-        raise other.error("it stands for one server, and several are given")
-    return servers
-
-
-def _username(layers: Layers, default: str = "") -> str:
-    """Return the user of the strongest source that gives one, as "user" or inside the server's address."""
-    for layer in layers.all:
-        user = layer.get("user")
-        server = layer.get("server")
-        named = _parse_servers(server) if server else ()
-        inside = next((item.username for item in named if item.username is not None), None)
-        if user is not None and inside is not None and user.value != inside:
-            raise user.error("the server's address names another user")
-        name = str(user.value) if user is not None else inside
-        if name:
-            origin = user or server
-            if origin is not None and not name.isprintable():
-                raise origin.error("the user name holds control characters")
-            return name
-    if default:
-        return default
-    raise ConfigError(
-        "no user name was given", hint="Give it with --user NAME, in SSTPSOCKS_USER or as user in the file"
-    )
-
-
-def _password(layers: Layers, has_terminal: bool) -> PasswordSource:
-    source = _password_source(layers, has_terminal)
-    source.one_time = layers.switch("one_time_password")
-    replacement = layers.find("new_password_file")
-    if replacement is not None:
-        path, origin = str(replacement.value), replacement.origin
-        first_line_of(path, origin)
-        source.new_password = NewPasswordFile(lambda: first_line_of(path, origin))
-    elif has_terminal:
-        source.new_password = NewPasswordPrompt()
-    return source
-
-
-def _password_source(layers: Layers, has_terminal: bool) -> PasswordSource:
-    others = ("password", "password_file", "password_command")
-    setting = layers.first_of(*others, "keyring")
-    if setting is not None and setting.value is False:  # --no-keyring
-        setting = layers.first_of(*others)
-    if setting is None:
-        if not has_terminal:
-            raise ConfigError("there is no password, and no terminal to ask for one", hint=NO_PASSWORD_HINT)
-        return PromptPassword()
-    text = str(setting.value)
-    if not text:
-        raise setting.error("it is empty")
-    match setting.option.key:
-        case "keyring":
-            return KeyringPassword()
-        case "password_file":
-            first_line_of(text, setting.origin)  # a missing file is an error of the configuration, told at once
-            return FilePassword(text)
-        case "password_command":
-            return CommandPassword(text)
-        case _:
-            return FixedPassword(text, setting.origin)
-
-
-def _ca_file(layers: Layers, option: str = "ca_file") -> str | None:
-    setting = layers.find(option)
-    if setting is None:
-        return None
-    path = str(setting.value)
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError as error:
-        raise setting.error(f"cannot read {path}: {error.strerror}") from None
-    if b"-----BEGIN " not in content:
-        raise setting.error(f"{path} holds no certificate in PEM form")
-    return path
-
-
-def _server_names(layers: Layers) -> tuple[str, ...]:
-    setting = layers.find("eap_server_name")
-    if setting is None or not isinstance(setting.value, tuple):
-        return ()
-    try:
-        return tuple(values.ascii_host(item) for item in setting.value)
-    except ValueError as error:
-        raise setting.error(str(error)) from None
-
-
-def _pins(layers: Layers, option: str = "pin_sha256") -> tuple[bytes, ...]:
-    setting = layers.find(option)
-    if setting is None or not isinstance(setting.value, tuple):
-        return ()
-    try:
-        return tuple(values.parse_pin(item) for item in setting.value)
-    except ValueError as error:
-        raise setting.error(str(error)) from None
-
-
-def _methods(layers: Layers) -> tuple[AuthMethod, ...]:
-    setting = layers.find("auth")
-    if setting is None or not isinstance(setting.value, tuple):
-        return default_methods(layers)
-    try:
-        return values.parse_methods(setting.value)
-    except ValueError as error:
-        raise setting.error(str(error)) from None
 
 
 def _listen(layers: Layers) -> ListenSettings:

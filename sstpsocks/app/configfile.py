@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -25,6 +25,7 @@ DEFAULT_PROFILE = "default_profile"
 _KEY = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
 _TABLE_LINE = re.compile(rf"\s*\[\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*\]")
 _KEY_LINE = re.compile(rf"\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*=")
+_PROFILES_HINT = f'Which of them are used says {DEFAULT_PROFILE} = ["a", "b"]'
 _ERROR_POSITION = re.compile(r"\s*\(at line (\d+), column \d+\)$")
 
 
@@ -41,11 +42,11 @@ class FileValue:
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """What a file says, with profile and defaults apart."""
+    """What a file says, with profiles and defaults apart."""
 
     path: Path
-    profile: dict[str, FileValue]
-    """The values of the chosen profile by key; empty without one."""
+    chosen: dict[str, dict[str, FileValue]]
+    """The values of the chosen profiles by name and key, in the order of the choice; empty without one."""
     defaults: dict[str, FileValue]
     """The values at the top level by key."""
 
@@ -70,8 +71,8 @@ def config_folder(environ: Mapping[str, str], *, platform: str = sys.platform, h
     return Path(base) / FOLDER_NAME if base else None
 
 
-def load(path: Path, profile: str | None) -> ConfigFile:
-    """Read the file and choose a profile: the one given, else the one that ``default_profile`` names.
+def load(path: Path, profiles: Sequence[str] = ()) -> ConfigFile:
+    """Read the file and choose profiles: those given, else those that ``default_profile`` names.
 
     Raises ConfigError with path and line: no such file, no TOML, an unknown key, a wrong type, an unknown profile,
     a file with a password that every user can read.
@@ -92,18 +93,19 @@ def load(path: Path, profile: str | None) -> ConfigFile:
         raise _error(path, line, f"this is not TOML: {reason}") from None
     lines = _lines_of_keys(text)
     reader = _Reader(path, lines)
-    profiles = reader.profiles(document)
+    known = reader.profiles(document)
     defaults = reader.values(document, (), {PROFILES, DEFAULT_PROFILE})
-    name = profile if profile is not None else reader.default_profile(document)
-    if name is not None and name not in profiles:
-        listing = ", ".join(sorted(profiles)) or "none"
-        line = 0 if profile is not None else lines.get((DEFAULT_PROFILE,), 0)
-        raise _error(path, line, f'there is no profile "{name}"', hint=f"The profiles are: {listing}")
+    names = profiles or reader.default_profiles(document)
+    for name in names:
+        if name not in known:
+            listing = ", ".join(sorted(known)) or "none"
+            line = 0 if profiles else lines.get((DEFAULT_PROFILE,), 0)
+            raise _error(path, line, f'there is no profile "{name}"', hint=f"The profiles are: {listing}")
     _check_permissions(
         path,
-        has_password=any({"password", "proxy_password"} & set(values) for values in (defaults, *profiles.values())),
+        has_password=any({"password", "proxy_password"} & set(values) for values in (defaults, *known.values())),
     )
-    return ConfigFile(path, profiles[name] if name is not None else {}, defaults)
+    return ConfigFile(path, {name: known[name] for name in names}, defaults)
 
 
 class _Reader:
@@ -120,7 +122,9 @@ class _Reader:
         """Check every profile, also those that are not used: a misspelt key is best found at once."""
         tables = document.get(PROFILES, {})
         if not isinstance(tables, dict):
-            raise _error(self._path, self._line(PROFILES), '"profiles" must hold tables: [profiles.NAME]')
+            raise _error(
+                self._path, self._line(PROFILES), '"profiles" must hold tables: [profiles.NAME]', hint=_PROFILES_HINT
+            )
         result = {}
         for name, table in tables.items():
             if not isinstance(table, dict):
@@ -129,11 +133,14 @@ class _Reader:
             result[name] = self.values(table, (PROFILES, name), set())
         return result
 
-    def default_profile(self, document: dict[str, Any]) -> str | None:
-        name = document.get(DEFAULT_PROFILE)
-        if name is not None and not isinstance(name, str):
-            raise _error(self._path, self._line(DEFAULT_PROFILE), f'"{DEFAULT_PROFILE}" must be a string')
-        return name
+    def default_profiles(self, document: dict[str, Any]) -> tuple[str, ...]:
+        """Return the profiles to use when none is asked for."""
+        names = document.get(DEFAULT_PROFILE, [])
+        names = [names] if isinstance(names, str) else names
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            line = self._line(DEFAULT_PROFILE)
+            raise _error(self._path, line, f'"{DEFAULT_PROFILE}" must be a string or a list of strings')
+        return tuple(dict.fromkeys(names))
 
     def values(self, table: dict[str, Any], where: tuple[str, ...], other: set[str]) -> dict[str, FileValue]:
         known = keys_of(Place.FILE)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import ConfigError
-from .configfile import ConfigFile, FileValue
+from .configfile import FileValue
 from .options import ENVIRONMENT_PREFIX, OPTIONS, Kind, Option, Place
 
 Raw = str | int | float | bool | tuple[str, ...]
@@ -81,12 +81,8 @@ def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
     return warnings
 
 
-def file_layers(file: ConfigFile) -> tuple[Layer, Layer]:
-    """Return the layers of the chosen profile and of the top level."""
-    return _file_layer(file.path, file.profile), _file_layer(file.path, file.defaults)
-
-
-def _file_layer(path: Path, values: Mapping[str, FileValue]) -> Layer:
+def file_layer(path: Path, values: Mapping[str, FileValue]) -> Layer:
+    """Return the settings of one table of the file."""
     layer: Layer = {}
     for key, given in values.items():
         where = f"{path}, line {given.line}: {key}" if given.line else f"{path}: {key}"
@@ -98,7 +94,7 @@ def _file_layer(path: Path, values: Mapping[str, FileValue]) -> Layer:
             setting = _replace(setting, str(path.parent / os.path.expanduser(str(value))))
         elif option.kind is Kind.LIST:
             items = value if isinstance(value, tuple) else (str(value),)
-            setting = _replace(setting, _split_list(items))
+            setting = _replace(setting, _split_list(option, items))
         layer[key] = _in_range(setting)
     return layer
 
@@ -107,7 +103,9 @@ def _replace(setting: Setting, value: Raw) -> Setting:
     return Setting(setting.option, value, setting.origin, setting.path, setting.line)
 
 
-def _split_list(items: Iterable[str]) -> tuple[str, ...]:
+def _split_list(option: Option, items: Iterable[str]) -> tuple[str, ...]:
+    if option.key == "profile":  # names may hold spaces
+        return tuple(part.strip() for item in items for part in item.split(",") if part.strip())
     return tuple(part for item in items for part in item.replace(",", " ").split())
 
 
@@ -115,12 +113,13 @@ def _from_text(setting: Setting) -> Setting:
     """Give the text of a flag or variable the type of its option."""
     option, value = setting.option, setting.value
     if isinstance(value, tuple):
-        return _replace(setting, _split_list(value))
+        # Each flag names one profile, whatever is in the name.
+        return setting if option.key == "profile" else _replace(setting, _split_list(option, value))
     if not isinstance(value, str):
         return _in_range(setting)
     match option.kind:
         case Kind.LIST:
-            return _replace(setting, _split_list((value,)))
+            return _replace(setting, _split_list(option, (value,)))
         case Kind.PATH:
             if not value:
                 raise setting.error("the file name is empty")

@@ -11,11 +11,11 @@ from .new_password import NewPasswordPrompt
 
 def set_before_prompts(configuration: Configuration, interrupt: Callable[[], None]) -> None:
     """Have ``interrupt`` called before anybody is asked for anything: passwords, also proxies', and a server's key."""
-    password = configuration.password
     if configuration.first_use_prompt is not None:
         configuration.first_use_prompt.before_prompt = interrupt
-    if isinstance(password.new_password, NewPasswordPrompt):
-        password.new_password.before_prompt = interrupt
-    for source in (password, *configuration.proxy_passwords):
-        if isinstance(source, PromptPassword):
-            source.before_prompt = interrupt
+    for tunnel in configuration.tunnels:
+        if isinstance(tunnel.password.new_password, NewPasswordPrompt):
+            tunnel.password.new_password.before_prompt = interrupt
+        for source in (tunnel.password, *tunnel.proxy_passwords):
+            if isinstance(source, PromptPassword):
+                source.before_prompt = interrupt

@@ -25,7 +25,7 @@ def check_that_they_load(profiles: list[ImportedProfile]) -> None:
         path = Path(folder) / "config.toml"
         path.touch(0o600)
         path.write_text(render(profiles, with_secrets=True), encoding="utf-8")
-        assert load(path, None).defaults == {}
+        assert load(path).defaults == {}
 
 
 def import_anything(data: bytes) -> None:

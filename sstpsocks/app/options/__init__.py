@@ -17,6 +17,7 @@ __all__ = [
     "DEFAULT_MAX_CONNECTIONS",
     "ENVIRONMENT_PREFIX",
     "OPTIONS",
+    "SHARED",
     "Kind",
     "Option",
     "Place",
@@ -37,6 +38,10 @@ OPTIONS: tuple[Option, ...] = (
 
 BY_KEY: dict[str, Option] = {option.key: option for option in OPTIONS}
 """The options by the name that they have in the file."""
+
+
+SHARED = frozenset({"ready_file", "log_format", "verbose", "quiet", "max_connections"})
+"""The keys of what tunnels that are up at the same time have in common."""
 
 
 def option_of(key: str) -> Option:

@@ -13,7 +13,12 @@ OPTIONS: tuple[Option, ...] = (
         short="-c",
         places=NOT_IN_A_FILE,
     ),
-    _TOPIC.text("profile", "NAME", "use [profiles.NAME] of the configuration file", places=NOT_IN_A_FILE),
+    _TOPIC.list(
+        "profile",
+        "NAME",
+        "use [profiles.NAME] of the configuration file; repeatable: each is a tunnel of its own, all up at once",
+        places=NOT_IN_A_FILE,
+    ),
     _TOPIC.file(
         "ready-file", "write a JSON object with the port and the addresses to FILE once the tunnel carries traffic"
     ),

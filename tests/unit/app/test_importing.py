@@ -361,11 +361,11 @@ def test_what_is_printed_is_taken_by_our_own_reader(sample: str, tmp_path: Path)
     path = tmp_path / "config.toml"
     path.write_text(render([profile], with_secrets=True), encoding="utf-8")
     path.chmod(0o600)
-    loaded = load(path, profile.name)
+    loaded = load(path, [profile.name]).chosen[profile.name]
     wanted = {**profile.settings, **profile.secrets}
-    assert set(loaded.profile) == set(wanted)
+    assert set(loaded) == set(wanted)
     for key, value in wanted.items():
-        got = loaded.profile[key].value
+        got = loaded[key].value
         assert got == value or (value,) == got or (got,) == value
 
 
@@ -392,7 +392,7 @@ def test_a_file_with_a_secret_is_its_owners_only_and_nothing_is_overwritten(
     arguments = ["import", "sstp://alice:hunter2@vpn.example.com", "--output", str(output), "--with-secrets"]
     assert main(arguments) == 0
     assert stat.S_IMODE(output.stat().st_mode) == 0o600
-    assert load(output, "vpn.example.com").profile["password"].value == "hunter2"
+    assert load(output, ["vpn.example.com"]).chosen["vpn.example.com"]["password"].value == "hunter2"
     output.write_text("mine")
     assert main(arguments) == 2
     assert output.read_text() == "mine"
