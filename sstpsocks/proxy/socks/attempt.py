@@ -8,18 +8,39 @@ that. When the target does not, the turn wakes the task by telling it that the s
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from ...errors import DialError, TunnelDown
 from ..relay import Relay
-from .machine import SUCCEEDED, SocksMachine
+from .machine import SUCCEEDED
 
 if TYPE_CHECKING:
-    from ...tunnel.network import TunnelStream
+    from ...tunnel.network import SocketAddress, TunnelStream
 
 EARLY_DATA_LIMIT = 65536  # bytes taken from a client before its connection stands
+
+
+class Conversation(Protocol):
+    """A client that waits for the answer to its request: SocksMachine, or that of another protocol."""
+
+    @property
+    def early_data_size(self) -> int:
+        """How many bytes the client sent behind its request."""
+        ...
+
+    def receive_data(self, data: bytes) -> None:
+        """Keep what the client sends early."""
+        ...
+
+    def reply(self, code: int, bound: SocketAddress | None = None) -> None:
+        """Queue the answer that the connection stands."""
+        ...
+
+    def data_to_send(self) -> bytes:
+        """Return what is to be sent to the client, each byte once."""
+        ...
 
 
 class Attempt:
@@ -28,7 +49,7 @@ class Attempt:
     __slots__ = ("_client", "_full", "_machine", "_nursery", "_stream", "relay")
 
     def __init__(
-        self, client: socket.socket, machine: SocksMachine, stream: TunnelStream, nursery: trio.Nursery
+        self, client: socket.socket, machine: Conversation, stream: TunnelStream, nursery: trio.Nursery
     ) -> None:
         self._client = client
         self._machine = machine
