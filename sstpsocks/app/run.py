@@ -11,7 +11,8 @@ import trio
 
 from ..library import Tunnel, run_tunnel
 from ..proxy.listen import open_listeners
-from ..proxy.socks.server import SocksServer
+from ..proxy.port import ProxyPort
+from ..proxy.users import Users
 from ..tunnel.session import StateObserver, TunnelState, TunnelStatus
 from ..tunnel.settings import CredentialReason, CredentialRequest, TunnelSettings
 from ..tunnel.steps import LATER_STEPS, StepObserver, StepReport
@@ -44,10 +45,9 @@ class OpenTunnel(Protocol):
 
 async def serve_socks(tunnel: Tunnel, listen: ListenSettings, listeners: Listeners) -> None:
     """Serve SOCKS5 until cancelled."""
-    server = SocksServer(
+    server = ProxyPort(
         tunnel.dialer,
-        tunnel.network,
-        credentials=listen.credentials,
+        users=Users([listen.credentials] if listen.credentials else []),
         max_connections=listen.max_connections,
     )
     await server.serve(listeners)

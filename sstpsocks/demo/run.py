@@ -13,7 +13,7 @@ from ..errors import SstpsocksError
 from ..library import run_tunnel
 from ..ppp.auth import Credentials
 from ..proxy.listen import open_listeners
-from ..proxy.socks.server import SocksServer
+from ..proxy.port import ProxyPort
 from ..tunnel.settings import CredentialRequest, TrustSettings, TunnelSettings
 from ..tunnel.steps import StepObserver, ignore_steps
 from .ca import make_certificate
@@ -68,7 +68,7 @@ async def _run_client(settings: TunnelSettings, host: str, port: int, *, once: b
         socks_port: int = listeners[0].socket.getsockname()[1]
         tunnel = await on_exit.enter_async_context(run_tunnel(settings, observe=observe))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(SocksServer(tunnel.dialer, tunnel.network).serve, listeners)
+            nursery.start_soon(ProxyPort(tunnel.dialer).serve, listeners)
             print(f"tunnel is up: {tunnel.info.addresses[0]}, SOCKS5 on {host}:{socks_port}")  # noqa: T201  # the report
             failed = await _report(host, socks_port)
             if not once:

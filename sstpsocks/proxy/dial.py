@@ -6,7 +6,7 @@ import logging
 from ipaddress import IPv6Address
 
 from ..dns.resolver import Resolver
-from ..errors import DeniedByRule, NetworkUnreachable
+from ..errors import DeniedByRule, NetworkUnreachable, TunnelDown
 from ..tunnel.network import IPAddress, Network, TunnelStream, is_global_ipv6
 from .addresses import dialling_order
 from .happy_eyeballs import connect_to_first
@@ -31,6 +31,7 @@ class Dialer:
         an IPv6 target without IPv6 in the tunnel), HostUnreachable, ConnectionRefused, ConnectTimedOut,
         TooManyConnections or TunnelDown.
         """
+        self._check_up()
         target, name = _judge(host, port)
         if not isinstance(target, str):
             return await self._connect(target, port)
@@ -46,6 +47,7 @@ class Dialer:
         It does for names that are not known, or have several addresses. Raises what Network.begin_connect() and the
         rules do.
         """
+        self._check_up()
         target, name = _judge(host, port)
         if isinstance(target, str):
             allowed = self._allowed(target, self._resolver.known(name))
@@ -54,6 +56,15 @@ class Dialer:
             target = allowed[0]
         self._check_reachable(target)
         return self._network.begin_connect(target, port)
+
+    async def resolve(self, name: str) -> list[IPAddress]:
+        """Return the addresses of a name. Raises NameNotFound, NameLookupFailed or TunnelDown."""
+        self._check_up()
+        return await self._resolver.resolve(name)
+
+    def _check_up(self) -> None:
+        if not self._network.up:
+            raise TunnelDown("the tunnel is down")
 
     def _allowed(self, name: str, addresses: list[IPAddress]) -> list[IPAddress]:
         """Leave out what is never dialled: a name in anybody's zone can point at this machine."""

@@ -85,6 +85,26 @@ class TunnelStream(trio.abc.HalfCloseableStream):
         """Do what aclose() does, which never has to wait, without a checkpoint."""
 
 
+class TunnelListener(Protocol):
+    """A TCP socket inside the tunnel that takes connections from there."""
+
+    async def accept(self) -> TunnelStream:
+        """Return the next connection.
+
+        Raises trio.ClosedResourceError after close(), TunnelDown when the tunnel went away.
+        """
+        ...
+
+    @property
+    def local_address(self) -> SocketAddress:
+        """Our address and port in the tunnel."""
+        ...
+
+    def close(self) -> None:
+        """Take no more; those that were accepted go on."""
+        ...
+
+
 class TunnelDatagrams(Protocol):
     """A UDP socket inside the tunnel, connected to one peer."""
 

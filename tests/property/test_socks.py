@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sstpsocks.errors import RemoteProtocolError
 from sstpsocks.proxy.socks.machine import Event, SocksMachine, State
+from sstpsocks.proxy.users import Users
 
 CREDENTIALS = ("alice", "secret")
 fragments = st.sampled_from(
@@ -22,7 +23,7 @@ Outcome = tuple[bytes, list[Event], State, bytes, str]
 
 
 def run(pieces: list[bytes], credentials: tuple[str, str] | None) -> Outcome:
-    machine = SocksMachine(credentials)
+    machine = SocksMachine(Users([credentials]).check if credentials else None)
     sent, events, failure = b"", [], ""
     for piece in pieces:
         try:

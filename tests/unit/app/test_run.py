@@ -25,8 +25,8 @@ from sstpsocks.app.options import DEFAULT_MAX_CONNECTIONS
 from sstpsocks.app.run import Engine, Listeners, OpenTunnel, Serve, run_connect
 from sstpsocks.app.signals import ending_signals
 from sstpsocks.errors import AuthenticationFailed, ConfigError, SstpsocksError, TransportFailed, TunnelClosed
+from sstpsocks.proxy import port
 from sstpsocks.proxy.listen import open_listeners
-from sstpsocks.proxy.socks import server
 from sstpsocks.tunnel.session import StateObserver, TunnelInfo, TunnelState, TunnelStatus
 from sstpsocks.tunnel.settings import TrustSettings, TunnelSettings
 from sstpsocks.tunnel.steps import Step, StepObserver, StepReport
@@ -355,7 +355,7 @@ def test_nohup_keeps_the_hang_up_signal_ignored() -> None:
 
 
 def test_the_cap_is_the_proxys_own_unless_told() -> None:
-    assert DEFAULT_MAX_CONNECTIONS == server.DEFAULT_MAX_CONNECTIONS
+    assert DEFAULT_MAX_CONNECTIONS == port.DEFAULT_MAX_CONNECTIONS
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")

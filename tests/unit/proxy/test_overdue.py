@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from sstpsocks.proxy.socks.overdue import Overdue
+from sstpsocks.proxy.overdue import Overdue
 
 
 @pytest.fixture

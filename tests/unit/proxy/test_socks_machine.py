@@ -7,6 +7,7 @@ from socksio import socks5
 
 from sstpsocks.errors import LocalProtocolError, RemoteProtocolError
 from sstpsocks.proxy.socks.machine import ConnectRequested, Refused, SocksMachine, State
+from sstpsocks.proxy.users import Users
 
 HELLO = b"\x05\x01\x00"
 HELLO_PASSWORD = b"\x05\x02\x00\x02"
@@ -75,7 +76,7 @@ def test_a_reply_before_a_request_is_our_error() -> None:
 
 
 def test_everything_one_byte_at_a_time() -> None:
-    machine = SocksMachine(CREDENTIALS)
+    machine = SocksMachine(Users([CREDENTIALS]).check)
     sent = b""
     for byte in HELLO_PASSWORD + PASSWORD + CONNECT_IPV4 + b"early":
         machine.receive_data(bytes((byte,)))
@@ -86,7 +87,7 @@ def test_everything_one_byte_at_a_time() -> None:
 
 
 def test_everything_at_once() -> None:
-    machine = SocksMachine(CREDENTIALS)
+    machine = SocksMachine(Users([CREDENTIALS]).check)
     machine.receive_data(HELLO_PASSWORD + PASSWORD + CONNECT_IPV4 + b"early")
     assert machine.data_to_send() == b"\x05\x02\x01\x00"
     assert machine.next_event() == ConnectRequested(IPv4Address("10.0.0.1"), 80)
@@ -118,14 +119,14 @@ def test_without_credentials_a_client_must_offer_none(methods: bytes) -> None:
 
 @pytest.mark.parametrize("methods", [b"", b"\x00", b"\x00\x01"])
 def test_with_credentials_a_client_must_offer_a_password(methods: bytes) -> None:
-    machine = SocksMachine(CREDENTIALS)
+    machine = SocksMachine(Users([CREDENTIALS]).check)
     machine.receive_data(bytes((5, len(methods))) + methods)
     assert machine.data_to_send() == b"\x05\xff"
     assert isinstance(machine.next_event(), Refused)
 
 
 def test_the_fitting_method_is_found_anywhere() -> None:
-    machine = SocksMachine(CREDENTIALS)
+    machine = SocksMachine(Users([CREDENTIALS]).check)
     machine.receive_data(b"\x05\xff" + bytes(range(3, 3 + 252)) + b"\x00\x01\x02")
     assert machine.data_to_send() == b"\x05\x02"
     assert machine.state is State.PASSWORD
@@ -145,7 +146,7 @@ def test_the_fitting_method_is_found_anywhere() -> None:
     ],
 )
 def test_a_wrong_password_is_told_and_ends_it(message: bytes) -> None:
-    machine = SocksMachine(CREDENTIALS)
+    machine = SocksMachine(Users([CREDENTIALS]).check)
     machine.receive_data(HELLO_PASSWORD + message + CONNECT_IPV4)
     assert machine.data_to_send() == b"\x05\x02\x01\x01"
     assert machine.next_event() == Refused("wrong user name or password")
@@ -154,7 +155,7 @@ def test_a_wrong_password_is_told_and_ends_it(message: bytes) -> None:
 
 def test_long_credentials_in_other_scripts() -> None:
     name, password = "ü" * 127, "日" * 85
-    machine = SocksMachine((name, password))
+    machine = SocksMachine(Users([(name, password)]).check)
     message = b"\x01" + bytes((254,)) + name.encode() + bytes((255,)) + password.encode()
     machine.receive_data(HELLO_PASSWORD + message)
     assert machine.data_to_send() == b"\x05\x02\x01\x00"
@@ -162,7 +163,7 @@ def test_long_credentials_in_other_scripts() -> None:
 
 
 def test_secrets_do_not_show() -> None:
-    machine = SocksMachine(CREDENTIALS)
+    machine = SocksMachine(Users([CREDENTIALS]).check)
     machine.receive_data(HELLO_PASSWORD)
     assert repr(machine) == "<SocksMachine password>"
 
@@ -232,7 +233,7 @@ def test_malformed_requests_are_answered_01(request_: bytes) -> None:
 
 
 def test_a_password_message_of_another_version() -> None:
-    machine = SocksMachine(CREDENTIALS)
+    machine = SocksMachine(Users([CREDENTIALS]).check)
     with pytest.raises(RemoteProtocolError, match="version 5 of the password"):
         machine.receive_data(HELLO_PASSWORD + b"\x05")
 
@@ -253,7 +254,7 @@ def test_an_end_before_the_request(before: bytes) -> None:
 @pytest.mark.parametrize("with_password", [False, True])
 def test_socksio_gets_through(host: str, with_password: bool) -> None:
     client = socks5.SOCKS5Connection()
-    machine = SocksMachine(CREDENTIALS if with_password else None)
+    machine = SocksMachine(Users([CREDENTIALS]).check if with_password else None)
 
     def exchange() -> object:
         machine.receive_data(client.data_to_send())

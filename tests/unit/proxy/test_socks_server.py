@@ -24,7 +24,8 @@ from sstpsocks.errors import (
     TunnelDown,
 )
 from sstpsocks.proxy.dial import Dialer
-from sstpsocks.proxy.socks.server import MAX_REFUSERS, SocksServer
+from sstpsocks.proxy.port import MAX_REFUSERS, ProxyPort
+from sstpsocks.proxy.users import Users
 from sstpsocks.tunnel.network import TunnelStream
 from tests.helpers.fake_network import FakeNetwork, FakeTunnelStream, echo
 from tests.helpers.socks_client import SocksClient
@@ -42,7 +43,7 @@ async def until(condition: Callable[[], bool]) -> None:
 class Served:
     """A SOCKS server on a loopback port."""
 
-    def __init__(self, server: SocksServer, port: int, scope: trio.CancelScope) -> None:
+    def __init__(self, server: ProxyPort, port: int, scope: trio.CancelScope) -> None:
         self.server = server
         self.port = port
         self.scope = scope
@@ -62,10 +63,9 @@ async def serving(
     max_connections: int = 100,
     dial_timeout: float | None = None,
 ) -> AsyncIterator[Served]:
-    server = SocksServer(
+    server = ProxyPort(
         Dialer(network, Resolver(network)),
-        network,
-        credentials=credentials,
+        users=Users([credentials] if credentials else []),
         max_connections=max_connections,
         dial_timeout=dial_timeout,
     )
@@ -103,7 +103,7 @@ async def test_data_goes_both_ways(web: FakeNetwork) -> None:
         await client.send(b"hello")
         assert await client.read(5) == b"hello"
         assert served.server.active == 1
-        assert repr(served.server) == "<SocksServer 1 of 100 connections>"
+        assert repr(served.server) == "<ProxyPort 1 of 100 connections>"
 
 
 async def test_the_clients_half_close_arrives(web: FakeNetwork) -> None:
@@ -468,7 +468,7 @@ async def test_a_shortage_of_files_is_sat_out(
 
 
 async def test_a_listener_that_somebody_closes_ends_the_serving(web: FakeNetwork) -> None:
-    server = SocksServer(Dialer(web, Resolver(web)), web)
+    server = ProxyPort(Dialer(web, Resolver(web)))
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.serve, listeners)
@@ -515,7 +515,7 @@ class Steps(trio.abc.Instrument):
             self.tasks.append(task.name.rpartition(".")[2])
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.steps += task.name.endswith("SocksServer._handle")
+        self.steps += task.name.endswith("ProxyPort._handle")
 
 
 async def request(client: SocksClient, host: str) -> None:
@@ -554,7 +554,7 @@ async def test_waiting_connections_are_taken_together(web: FakeNetwork) -> None:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
     clients = [await SocksClient.open(port) for _ in range(10)]
-    server = SocksServer(Dialer(web, Resolver(web)), web)
+    server = ProxyPort(Dialer(web, Resolver(web)))
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve, listeners)
         while not server.active:

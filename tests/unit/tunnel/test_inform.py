@@ -21,7 +21,7 @@ from sstpsocks.net.address import LIMITED_BROADCAST
 from sstpsocks.net.dhcp import DhcpInformation
 from sstpsocks.net.route import Route
 from sstpsocks.net.stack import Stack
-from sstpsocks.proxy.socks.server import SocksServer
+from sstpsocks.proxy.port import ProxyPort
 from sstpsocks.tunnel.datagrams import UdpAcceptor
 from sstpsocks.tunnel.inform import ask_dhcp, strict_table
 from sstpsocks.tunnel.session import Session
@@ -245,7 +245,7 @@ async def test_strict_routes_let_only_pushed_destinations_through(site: DemoSite
         with pytest.raises(NetworkUnreachable):
             tunnel.open_udp(IPv4Address("192.0.2.1"), 53)
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        await nursery.start(SocksServer(tunnel.dialer, tunnel.network, dial_timeout=0.2).serve, listeners)
+        await nursery.start(ProxyPort(tunnel.dialer, dial_timeout=0.2).serve, listeners)
         port = listeners[0].socket.getsockname()[1]
         for host, reply in (("172.31.0.1", 3), ("172.30.0.1", 6), ("web.intranet.demo", 0)):
             async with await SocksClient.open(port) as client:

@@ -10,7 +10,7 @@ import socket
 
 import trio
 
-from ..relay import reset_socket
+from .relay import reset_socket
 
 
 class Overdue:
