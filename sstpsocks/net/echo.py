@@ -23,8 +23,8 @@ class IcmpEcho:
     """One echo request: sent once, ended by its reply, an ICMP error or the time-out of the configuration."""
 
     __slots__ = (
-        "__weakref__", "_host", "_payload", "_pending", "address", "error", "finished", "identifier", "notify",
-        "replied", "round_trip", "sent_at", "sequence", "source",
+        "__weakref__", "_dont_fragment", "_host", "_payload", "_pending", "address", "error", "finished", "identifier",
+        "notify", "replied", "round_trip", "sent_at", "sequence", "source",
     )  # fmt: skip
 
     def __init__(
@@ -36,8 +36,11 @@ class IcmpEcho:
         sequence: int,
         payload: bytes,
         now: float,
+        *,
+        dont_fragment: bool = False,
     ) -> None:
         self._host = host
+        self._dont_fragment = dont_fragment
         self._payload = payload
         self._pending = True
         self.address = address
@@ -97,7 +100,7 @@ class IcmpEcho:
             protocol = PROTOCOL_ICMP6
             message = icmp6.echo(Icmp6Type.ECHO_REQUEST, self.identifier, self.sequence, self._payload)
             request = message.to_bytes(source, destination)
-        return self._host.build_datagrams(source, destination, protocol, request)
+        return self._host.build_datagrams(source, destination, protocol, request, dont_fragment=self._dont_fragment)
 
     def receive_reply(self, sequence: int, payload: bytes, now: float) -> bool:
         """Take an echo reply with our identifier from our address; False when it answers something else."""
@@ -144,7 +147,7 @@ class EchoRequests:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def send(self, address: IPAddress, payload: bytes, now: float) -> IcmpEcho:
+    def send(self, address: IPAddress, payload: bytes, now: float, *, dont_fragment: bool = False) -> IcmpEcho:
         """Send an echo request with a random identifier.
 
         Raises DeniedByRule for an address of no host, NetworkUnreachable without an address of ours to send from,
@@ -159,7 +162,7 @@ class EchoRequests:
         identifier = random_below(self._host.entropy, 65536)
         while (address.packed, identifier) in self._waiting:
             identifier = (identifier + 1) & 0xFFFF
-        request = IcmpEcho(self._host, address, source, identifier, 1, payload, now)
+        request = IcmpEcho(self._host, address, source, identifier, 1, payload, now, dont_fragment=dont_fragment)
         self._waiting[address.packed, identifier] = request
         return request
 

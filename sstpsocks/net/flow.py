@@ -88,8 +88,12 @@ class FlowHost(Protocol):
         """Take a flow that has ended out of the demultiplexer."""
         ...
 
-    def build_datagrams(self, source: bytes, destination: bytes, protocol: int, payload: bytes, /) -> list[bytes]:
+    def build_datagrams(
+        self, source: bytes, destination: bytes, protocol: int, payload: bytes, /, *, dont_fragment: bool = False
+    ) -> list[bytes]:
         """Return a packet between two packed addresses of one family, or its fragments when it is larger than the MTU
         of its path.
+
+        ``dont_fragment``: one packet, which nobody may fragment (RFC 1191), whatever is known about the path.
         """
         ...

@@ -304,9 +304,16 @@ class Stack:
             allow_multicast=allow_multicast,
         )
 
-    def send_echo(self, address: IPAddress, payload: bytes, now: float) -> IcmpEcho:
-        """Ping: send one echo request. Raises DeniedByRule, NetworkUnreachable or TooManyConnections."""
-        return self._echoes.send(address, payload, now)
+    def send_echo(self, address: IPAddress, payload: bytes, now: float, *, dont_fragment: bool = False) -> IcmpEcho:
+        """Ping: send one echo request, which nobody may fragment with ``dont_fragment``.
+
+        Raises DeniedByRule, NetworkUnreachable, TooManyConnections, or LocalProtocolError for one that must not be
+        fragmented and is larger than the MTU.
+        """
+        headers = 28 if address.version == 4 else 48
+        if dont_fragment and headers + len(payload) > self.mtu:
+            raise LocalProtocolError(f"an echo request larger than the MTU of {self.mtu}", layer="icmp")
+        return self._echoes.send(address, payload, now, dont_fragment=dont_fragment)
 
     def send_icmp6(
         self, source: IPv6Address, destination: IPv6Address, kind: int, code: int, body: bytes, hop_limit: int = 255
@@ -366,17 +373,28 @@ class Stack:
         """A flow found by itself what passes; later ones to the same destination begin with that."""
         self._path_mtus.lower(destination.packed, mtu, now)
 
-    def build_datagrams(self, source: bytes, destination: bytes, protocol: int, payload: bytes) -> list[bytes]:
+    def build_datagrams(
+        self, source: bytes, destination: bytes, protocol: int, payload: bytes, *, dont_fragment: bool = False
+    ) -> list[bytes]:
         """Return a packet between two packed addresses, or its fragments when it is larger than the MTU.
 
         That is the path's with IPv6, whose routers do not fragment, and the link's with IPv4, whose routers do.
+        ``dont_fragment``: it fits the link, and nobody fragments it, whatever is known about the path.
         """
         if len(source) == 16:
-            fragments = self._ip6.build(source, destination, protocol, payload, self._path_mtu(destination))
+            mtu = self.mtu if dont_fragment else self._path_mtu(destination)
+            fragments = self._ip6.build(source, destination, protocol, payload, mtu)
         else:
             self._identification = (self._identification + 1) & 0xFFFF
-            packet = build_packet(source, destination, protocol, payload, identification=self._identification)
-            fragments = fragment_packet(packet, self.mtu)
+            packet = build_packet(
+                source,
+                destination,
+                protocol,
+                payload,
+                identification=self._identification,
+                dont_fragment=dont_fragment,
+            )
+            fragments = [packet] if dont_fragment else fragment_packet(packet, self.mtu)
         if len(fragments) == 1:
             return fragments
         self.counters.ip_out_frag_oks += 1

@@ -22,6 +22,7 @@ from .driver import Driver
 from .eap_login import EapLogin
 from .entropy_source import SystemEntropy
 from .network import IPAddress, is_global_ipv6
+from .ping import ping
 from .reach import Dial, connect_transport
 from .settings import TunnelSettings
 from .steps import Step, StepObserver, StepReport, ignore_steps
@@ -80,6 +81,8 @@ class TunnelInfo:
     """What the network pushed routes to; empty while, or when, it did not."""
     search: tuple[str, ...] = ()
     """The domains in which single-label names are looked for: the settings' own, then what the network told."""
+    peer: IPAddress | None = None
+    """The server's own address in the tunnel, if it told."""
 
 
 StateObserver = Callable[[TunnelState], None]
@@ -206,6 +209,7 @@ class Session:
             correlation_id=connection.correlation_id if connection is not None else "",
             routes=tuple(route.network for route in connection.dhcp.routes) if connection is not None else (),
             search=self.search_domains,
+            peer=connection.link_up.peer if connection is not None and connection.link_up is not None else None,
         )
 
     # Network
@@ -254,6 +258,15 @@ class Session:
         """Open a UDP socket connected to one peer. Raises TunnelDown or NetworkUnreachable."""
         driver, stack = self._require(address)
         return UdpSocket(stack.open_udp(address, port), (address, port), driver)
+
+    async def ping(self, address: IPAddress, size: int = 84, limit: float = 5.0, *, df: bool = False) -> float:
+        """Send an echo request of ``size`` octets, IP header included, and return the seconds until its reply.
+
+        ``df``: nobody may fragment it. Raises ConnectTimedOut when none comes, what ICMP said, TunnelDown, or
+        LocalProtocolError for a size that is none.
+        """
+        driver, stack = self._require(address)
+        return await ping(stack, driver, address, size=size, limit=limit, dont_fragment=df)
 
     def _require(self, address: IPAddress) -> tuple[Driver, Stack]:
         connection = self._connection

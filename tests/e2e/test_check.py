@@ -49,10 +49,24 @@ async def test_with_a_user_it_logs_in_and_says_what_the_network_gave_but_not_who
     network = steps["network"]["facts"]
     assert network["addresses"]
     assert network["MTU"] == 1400
+    assert network["MTU that passes"] == "1400, all that is asked for (to 10.99.0.1 and back)"
     assert network["round trip to the name server"].endswith(" ms")
     assert network["crypto binding"].startswith("accepted")
     assert PASSWORD.encode() not in result.stdout + result.stderr
     assert b"alice" not in result.stdout
+
+
+async def test_throughput_is_measured_on_request_with_a_url_of_the_users(tmp_path: Path) -> None:
+    async with site(tmp_path) as server:
+        url = "http://files.intranet.demo/download"
+        result = await run(flags(server, "--json", "--throughput", url, "--probe", "www.intranet.demo", user="alice@"))
+        without = await run(flags(server, "--throughput", user="alice@"))
+    assert result.returncode == 0, result.stdout
+    facts = steps_of(result.stdout)["network"]["facts"]
+    assert " MB/s (16.8 MB in " in facts["download"]
+    assert facts["MTU that passes"].startswith("1400")
+    assert without.returncode == 2
+    assert b"--throughput: no URL was named" in without.stderr
 
 
 async def test_a_certificate_that_is_refused_is_still_described(tmp_path: Path) -> None:

@@ -89,7 +89,9 @@ class _Runner:
         from ..check.run import CheckOptions, run_check
         from ..config import load_configuration, verbosity_of
 
-        look = NetworkOptions(download=_target(given, "throughput"), upload=_target(given, "upload"))
+        look = NetworkOptions(
+            probe=given.pop("probe"), download=_target(given, "throughput"), upload=_target(given, "upload")
+        )
         options = CheckOptions(json=given.pop("json"), show_user=given.pop("show_user"), look=look)
         login = False if given.pop("no_login") else None
         self.verbosity = verbosity_of(given, os.environ)

@@ -108,6 +108,9 @@ def check_parser() -> Parser:
     group.add_argument("--no-login", action="store_true", help="stop at the log-in even if a user is configured")
     group.add_argument("--show-user", action="store_true", help="print the user name in the report")
     group.add_argument(
+        "--probe", metavar="HOST", help="who answers echo requests, for the MTU that passes (default: name server)"
+    )
+    group.add_argument(
         "--throughput",
         metavar="URL",
         nargs="?",

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from sstpsocks.base.entropy import SeededEntropy
-from sstpsocks.errors import ConnectionLost, ConnectTimedOut, DeniedByRule, HostUnreachable
+from sstpsocks.errors import ConnectionLost, ConnectTimedOut, DeniedByRule, HostUnreachable, LocalProtocolError
 from sstpsocks.net.echo import IcmpEcho
 from sstpsocks.net.stack import Stack
 from tests.helpers.ip_packets import OTHER, OURS, PEER, icmp_packet, parse
@@ -123,3 +123,17 @@ def test_requests_have_different_identifiers_and_only_go_to_hosts(stack: Stack) 
     assert len(identifiers) == 100
     with pytest.raises(DeniedByRule):
         stack.send_echo(IPv4Address("224.0.0.1"), b"", 0.0)
+
+
+def test_one_that_must_not_be_fragmented_says_so_and_fits_the_link(stack: Stack) -> None:
+    stack.send_echo(PEER, bytes(1372), 0.0, dont_fragment=True)
+    [packet] = stack.packets_to_send(0.0, 1 << 20)
+    assert (len(packet), parse(packet).df) == (1400, 1)
+    with pytest.raises(LocalProtocolError, match="larger than the MTU of 1400"):
+        stack.send_echo(PEER, bytes(1373), 0.0, dont_fragment=True)
+
+
+def test_one_larger_than_the_link_is_fragmented_otherwise(stack: Stack) -> None:
+    stack.send_echo(PEER, bytes(1373), 0.0)
+    packets = stack.packets_to_send(0.0, 1 << 20)
+    assert [parse(packet).df for packet in packets] == [0, 0]
