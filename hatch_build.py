@@ -45,6 +45,7 @@ MODULES = (
     "sstpsocks/base/seqnum.py",
     "sstpsocks/base/timers.py",
     "sstpsocks/sstp/data_run.py",
+    "sstpsocks/net/downloads.py",
     "sstpsocks/net/memory.py",
     "sstpsocks/net/outer.py",
     "sstpsocks/net/receive_run.py",

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from .downloads import Downloads
+
 # The server's last sign of life counts as progress for so long. Shorter than the shortest retransmission timeout, so
 # that a stall between two of them is noticed.
 RECENT: Final = 0.15
@@ -30,7 +32,7 @@ LONGEST_WAIT: Final = 15.0
 class OuterPath:
     """The state of the connection to the server, as far as inner timers need it. Times as everywhere: seconds."""
 
-    __slots__ = ("answered_through", "blocked", "last_received", "witness_wanted")
+    __slots__ = ("answered_through", "blocked", "downloads", "last_received", "witness_wanted")
 
     def __init__(self) -> None:
         self.blocked = False
@@ -41,6 +43,8 @@ class OuterPath:
         """When the latest echo request was sent that the server has answered."""
         self.witness_wanted = False
         """A timer waits: an echo request should be sent."""
+        self.downloads = Downloads()
+        """How the downloads share the connection."""
 
     def __repr__(self) -> str:
         state = "blocked" if self.blocked else "open"

@@ -153,6 +153,8 @@ def _measure_syn(tcb: Tcb, now: float) -> bool:
     """Take the round-trip time of our SYN, which is acknowledged; return whether one was lost."""
     if tcb.syn_transmissions == 1:
         tcb.rtt.measured(max(now - tcb.timed_at, 0.0))
+        if tcb.host.outer is not None:
+            tcb.rtt.waited(tcb.host.outer.downloads.queue(now))
         return False
     # Karn: which of them was acknowledged, only a timestamp tells.
     rtt = timestamps.latest_round_trip(tcb, now)

@@ -11,6 +11,8 @@ GRANULARITY: Final = 0.001
 """G: our clock is finer, but the loop that reads it wakes about once a millisecond at best."""
 UNMEASURED_LIMIT: Final = 8
 """Timeouts in a row after which a backed-off RTO is kept to the letter of RFC 6298."""
+LARGEST_QUEUE: Final = 8
+"""A path is believed to be no shorter than this part of a round trip, whatever is said of the queue that it met."""
 
 
 class RttEstimator:
@@ -52,6 +54,11 @@ class RttEstimator:
         # path with a long round trip keeps min_rto of head room for a peer's delayed ACK.
         self.rto = self._computed()
         self._unmeasured = 0
+
+    def waited(self, queue: float) -> None:
+        """The first measurement met a queue of about this length, which is no part of the path."""
+        if self.smallest is not None:
+            self.smallest = max(self.smallest - queue, self.smallest / LARGEST_QUEUE)
 
     def progressed(self) -> None:
         """Something that had timed out was acknowledged, which measures nothing (Karn).

@@ -6,6 +6,7 @@ from typing import Final
 
 from ...base.seqnum import MASK, lt
 from .tcb import Tcb, TcpState
+from .timestamps import echoed_round_trip
 
 _TEXT_MAY_COME: Final = frozenset({TcpState.ESTABLISHED, TcpState.FIN_WAIT_1, TcpState.FIN_WAIT_2})
 _MINIMUM_ROUND: Final = 0.02
@@ -18,6 +19,15 @@ gain a unit with each, without end. Beyond, the edge does move left by less than
 is still accepted."""
 
 
+_FAR_AHEAD: Final = 1.1
+"""A download with more than this multiple of its share gives some of its buffer back."""
+_GIVEN_BACK: Final = 8
+"""Which part, in a round, of what it has beyond the first buffer."""
+_SHORT_QUEUE: Final = 4
+"""A queue that adds no more than this part to a path is none."""
+_NEAR: Final = 0.005
+"""Seconds. Among others, a path shorter than this cannot be told from the queues that its handshake met, and does not
+need more than the first buffer: it always counts as ahead."""
 _IDLE: Final = 10.0
 """A buffer whose owner consumed nothing for so long shrinks back to its first size."""
 
@@ -66,14 +76,20 @@ def consumed(tcb: Tcb, count: int, now: float) -> None:
     # needs stands in queues in front of us, for every other flow of the tunnel to wait behind, and the round-trip time
     # grows with it. Twice that, because it is mostly measured in the handshake and a path under load has queues.
     path = max(2 * (tcb.rtt.smallest or 0.1), _SHORTEST_PATH)
+    busy = 4 * tcb.consumed_in_round >= tcb.rcv_capacity
+    if busy:
+        _tell_queue(tcb, now)
     if elapsed >= max(2 * (tcb.rtt.srtt or 0.1), _MINIMUM_ROUND):
         # The sender can fill at most one window in a round trip. Whoever consumes half of one might consume more.
         wanted = 2 * int(tcb.consumed_in_round * path / elapsed)
         config = tcb.host.config
+        ahead = _ahead(tcb, tcb.consumed_in_round / elapsed, now) if busy else 0.0
         if elapsed >= _IDLE:
             # What was offered stays offered; the window just does not open so far again.
             tcb.rcv_capacity = min(tcb.rcv_capacity, config.receive_buffer_initial)
-        elif wanted > tcb.rcv_capacity and not tcb.host.memory.pressure:
+        elif ahead > _FAR_AHEAD and tcb.rcv_capacity > config.receive_buffer_initial:
+            tcb.rcv_capacity -= (tcb.rcv_capacity - config.receive_buffer_initial) // _GIVEN_BACK
+        elif wanted > tcb.rcv_capacity and ahead < 1.0 and not tcb.host.memory.pressure:
             tcb.rcv_capacity = min(wanted, max(config.receive_buffer_maximum, tcb.rcv_capacity))
         tcb.consumed_in_round = 0
         tcb.round_began = now
@@ -84,6 +100,31 @@ def consumed(tcb: Tcb, count: int, now: float) -> None:
     # A peer that still has half the buffer to fill is not waiting for us: tell it only of larger steps.
     if gain >= (min(2 * tcb.snd_mss, half) if offered < half else half // 2) and tcb.state in _TEXT_MAY_COME:
         tcb.ack_now = True
+
+
+def _ahead(tcb: Tcb, rate: float, now: float) -> float:
+    """Return how many times its share of the tunnel a busy download takes, 0 where that does not matter.
+
+    It matters where several share a queue: there whoever has the largest window is the fastest (../downloads.py).
+    """
+    outer, path = tcb.host.outer, tcb.rtt.smallest
+    if outer is None or path is None:
+        return 0.0
+    downloads = outer.downloads
+    downloads.busy(tcb.local[1], rate, now)
+    if not downloads.crowded(now):
+        return 0.0
+    if path < _NEAR:
+        return 2 * _FAR_AHEAD
+    return downloads.ahead(rate) if downloads.queue(now) > path / _SHORT_QUEUE else 0.0
+
+
+def _tell_queue(tcb: Tcb, now: float) -> None:
+    """Let the other flows know how long the latest segment waited, if it can be told."""
+    outer, smallest = tcb.host.outer, tcb.rtt.smallest
+    round_trip = echoed_round_trip(tcb, now)
+    if outer is not None and smallest is not None and round_trip is not None:
+        outer.downloads.waited(max(round_trip - smallest, 0.0), now)
 
 
 def acceptable_seq(tcb: Tcb) -> int:
