@@ -102,8 +102,7 @@ class ServerScript:
 
     def sent(self) -> list[str]:
         """What the client has sent and no line asked for yet."""
-        for data in self.link.data_to_send(self.now):
-            self._stream.feed(data)
+        self._collect()
         while (packet := self._stream.next_packet()) is not None:
             self._outgoing.append(packet)
         return [self._describe(packet) for packet in self._outgoing]
@@ -114,10 +113,19 @@ class ServerScript:
             return describe(packet[HEADER_SIZE:])
         return f"sstp {MessageType(ControlPacket.parse(packet).message_type).name}"
 
-    def _told(self) -> list[LinkEvent]:
+    def _collect(self) -> None:
+        """Take what the client sends and tells from where it puts that."""
+        for data in self.link.data_to_send(self.now):
+            self._stream.feed(data)
         while (event := self.link.next_event()) is not None:
             if not isinstance(event, PhaseEntered):
                 self._events.append(event)
+
+    def _let_timers_act(self) -> None:
+        self.link.handle_timer(self.now)
+
+    def _told(self) -> list[LinkEvent]:
+        self._collect()
         return list(self._events)
 
     def _step(self, line: str, where: str) -> None:
@@ -194,7 +202,7 @@ class ServerScript:
         while (due := self.link.poll_at()) is not None and due <= until:
             assert due >= self.now, "a timer in the past"
             self.now = due
-            self.link.handle_timer(self.now)
+            self._let_timers_act()
             assert self.link.poll_at() != due, "a timer that does not move"
             if self.sent() or self.link.poll_at() is None:
                 return

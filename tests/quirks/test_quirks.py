@@ -301,8 +301,7 @@ def test_quirk_10_an_end_of_the_stream_without_close_notify_is_an_end_like_any_o
     script.play("!! LinkFailing server closed the connection\n!! LinkDown server closed the connection")
 
 
-# Quirk 11, the spread of TLS, is about no script: tests/unit/tunnel/test_tls_options.py has old versions and ciphers,
-# weak certificates, SNI, session tickets and KeyUpdate in the stream; tests/unit/tunnel/test_trust.py the names.
+# Quirk 11, the spread of TLS, is about no script of SSTP: test_quirk_11_tls.py.
 
 
 def test_quirk_12_the_domain_is_in_the_name_and_not_in_the_hash() -> None:

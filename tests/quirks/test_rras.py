@@ -7,13 +7,20 @@ seconds before IPCP. Names and addresses are made up.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from sstpsocks.link import LinkPhase
 from sstpsocks.ppp.auth import AuthMethod
 from sstpsocks.sstp.http import ClientPrelude
 from sstpsocks.sstp.packet import encode_data
+from sstpsocks.tunnel.settings import TrustSettings
+from tests.helpers.certificates import authority, issue
+from tests.helpers.tls import client_engine, server_engine
 
+from .driver_script import DriverScript
 from .server_script import NONCE, ServerScript
 
 HTTP_ANSWER = (
@@ -68,9 +75,25 @@ NETWORK = f"""
 IP_PACKET = bytes.fromhex("4500001c00000000401166cd0a0000020a0000010035003500080000")
 
 
-def rras(*methods: AuthMethod) -> ServerScript:
+Client = Callable[..., ServerScript]
+
+
+@pytest.fixture(params=["link", "driver"])
+def client(request: pytest.FixtureRequest) -> Client:
+    """Who plays the client: the link alone, or the tunnel's driver with TLS around it."""
+    if request.param == "link":
+        return ServerScript
+    root = authority()
+    issued = issue(["vpn.example.org"], root)
+    ca_file = request.getfixturevalue("tmp_path") / "ca.pem"
+    ca_file.write_bytes(root.pem)
+    trust = TrustSettings(server_name="vpn.example.org", ca_file=str(ca_file))
+    return partial(DriverScript, (client_engine(trust), server_engine(issued)))
+
+
+def rras(client: Client, *methods: AuthMethod) -> ServerScript:
     """Return the call up to the point where the server has heard what the client rejects of its options."""
-    script = ServerScript(*methods, username="LAB\\alice", mru=4087, magic_number=True, unasked=frozenset(), ipv6=True)
+    script = client(*methods, username="LAB\\alice", mru=4087, magic_number=True, unasked=frozenset(), ipv6=True)
     prelude = ClientPrelude("vpn.example.org", 443, "{01234567-89AB-CDEF-0123-456789ABCDEF}")
     prelude.data_to_send()
     script.play(">> sstp CALL_CONNECT_REQUEST\n@0.033")
@@ -111,9 +134,9 @@ def hang_up(script: ServerScript) -> None:
     """)
 
 
-def test_a_session_of_mschapv2() -> None:
+def test_a_session_of_mschapv2(client: Client) -> None:
     """EAP is what it asks for; a client that wants MS-CHAPv2 more says so, and gets it."""
-    script = rras(AuthMethod.MSCHAPV2)
+    script = rras(client, AuthMethod.MSCHAPV2)
     script.play(f"""
         << lcp Configure-Request 1 {WITHOUT_MULTILINK}
         >> lcp Configure-Nak 1 auth=c22381
@@ -134,9 +157,9 @@ def test_a_session_of_mschapv2() -> None:
     hang_up(script)
 
 
-def test_a_session_of_eap() -> None:
+def test_a_session_of_eap(client: Client) -> None:
     """A client that wants EAP takes it as it comes: Identity, then MS-CHAPv2 inside, in compressed frames."""
-    script = rras(AuthMethod.EAP_MSCHAPV2)
+    script = rras(client, AuthMethod.EAP_MSCHAPV2)
     script.demand(AuthMethod.EAP_MSCHAPV2)
     script.play(f"""
         << lcp Configure-Request 1 {WITHOUT_MULTILINK}
@@ -159,9 +182,9 @@ def test_a_session_of_eap() -> None:
 
 
 @pytest.mark.parametrize("pause", [3.5, 10.0, 29.0])
-def test_the_pause_before_ipcp_may_be_longer(pause: float) -> None:
+def test_the_pause_before_ipcp_may_be_longer(client: Client, pause: float) -> None:
     """IPCP is asked for again every three seconds and not given up before its own limit."""
-    script = rras(AuthMethod.MSCHAPV2)
+    script = rras(client, AuthMethod.MSCHAPV2)
     script.play(f"""
         << lcp Configure-Request 1 {WITH_MSCHAPV2}
         >> lcp Configure-Ack 1 {WITH_MSCHAPV2}
