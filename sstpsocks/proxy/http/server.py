@@ -27,7 +27,7 @@ from .target import Authority
 
 if TYPE_CHECKING:
     from ...tunnel.network import TunnelStream
-    from .context import HttpContext
+    from ..context import ConnectionContext
 
 KEEP_ALIVE_IDLE = 60.0
 """Seconds a client may be silent between two requests."""
@@ -39,7 +39,7 @@ CERTAIN_FOR = 2.0
 _logger = logging.getLogger("sstpsocks.proxy")
 
 
-async def serve_http(client: socket.socket, first: bytes, context: HttpContext) -> None:
+async def serve_http(client: socket.socket, first: bytes, context: ConnectionContext) -> None:
     """Serve a client, whose socket does not block and who sent ``first`` already, until it or we are done.
 
     Closes the socket, except when it raises: OSError, BrokenResourceError or ClosedResourceError: the client is gone.
@@ -51,22 +51,25 @@ async def serve_http(client: socket.socket, first: bytes, context: HttpContext) 
     try:
         await session.run()
     finally:
-        session.drop_server()
+        session.drop_server(in_order=True)
 
 
 class _Session:
     """One client's connection."""
 
-    def __init__(self, client: Client, context: HttpContext) -> None:
+    def __init__(self, client: Client, context: ConnectionContext) -> None:
         self._client = client
         self._context = context
         self._server: ServerConnection | None = None
         self._requests = 0
 
-    def drop_server(self) -> None:
-        """Forget the connection to the server."""
+    def drop_server(self, *, in_order: bool) -> None:
+        """End the connection to the server: ``in_order``, or by a reset, so that half a request is not taken for it."""
         if self._server is not None:
-            self._server.stream.abort()
+            if in_order:
+                self._server.stream.close_nowait()
+            else:
+                self._server.stream.abort()
             self._server = None
 
     async def run(self) -> None:
@@ -241,28 +244,28 @@ class _Session:
         """Pass a request on and its response back; return whether another one may follow."""
         client, number = self._client, self._context.number
         while True:
-            reused = self._server is not None and self._server.fits(request, CERTAIN_FOR)
-            if not reused:
-                self.drop_server()
+            server = self._server
+            reused = server is not None and server.fits(request, CERTAIN_FOR)
+            if server is None or not reused:
+                self.drop_server(in_order=True)
                 try:
-                    self._server = ServerConnection(await self._dial(request.authority), request.authority)
+                    server = self._server = ServerConnection(await self._dial(request.authority), request.authority)
                 except DialError as error:
                     return await self._refuse(error, request)
                 _logger.debug("connection %d: open to %s", number, request.authority)
-            server = self._server
-            if server is None:
-                return False
             exchange = Exchange(client, server, request)
-            outcome = await exchange.run()
-            if outcome is Outcome.UNANSWERED and reused and request.repeatable:
-                self.drop_server()
-                continue
-            break
+            outcome = Outcome.BROKEN
+            try:
+                outcome = await exchange.run()
+            finally:
+                if outcome is not Outcome.SWITCHED and not exchange.reusable:
+                    answered = outcome in (Outcome.ANSWERED, Outcome.LAST)
+                    self.drop_server(in_order=answered and client.machine.state is State.DONE)
+            if not (outcome is Outcome.UNANSWERED and reused and request.repeatable):
+                break
         if outcome is Outcome.SWITCHED:
             await self._relay(server)
             return False
-        if not exchange.reusable:
-            self.drop_server()
         if outcome in (Outcome.UNANSWERED, Outcome.REFUSED):
             _logger.info("connection %d: refused, %s", number, exchange.answer.text)
             return await self._answer_request(exchange.answer, request)

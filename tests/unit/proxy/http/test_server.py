@@ -6,7 +6,7 @@ import base64
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 import trio
@@ -21,21 +21,16 @@ from sstpsocks.errors import (
     NetworkUnreachable,
     TooManyConnections,
 )
+from sstpsocks.proxy.context import ConnectionContext
 from sstpsocks.proxy.dial import Dialer
 from sstpsocks.proxy.http.exchange import HALF_CLOSED_PATIENCE
 from sstpsocks.proxy.http.server import CERTAIN_FOR, HEAD_TIME, KEEP_ALIVE_IDLE, serve_http
+from sstpsocks.proxy.overdue import Overdue
+from sstpsocks.proxy.users import Users
 from tests.helpers.fake_network import FakeNetwork, FakeTunnelStream, echo
 
 WEB = "10.0.0.1"
 OTHER = "10.0.0.2"
-
-
-@dataclass
-class Visitors:
-    required: bool = False
-
-    def check(self, username: bytes, password: bytes) -> bool:
-        return (username, password) == (b"alice", b"secret")
 
 
 @dataclass
@@ -44,28 +39,10 @@ class TextPage:
     content_type: str = "application/x-ns-proxy-autoconfig"
 
 
-@dataclass
-class Context:
-    outlet: Dialer
-    nursery: trio.Nursery
-    number: int = 1
-    users: Visitors = field(default_factory=Visitors)
-    dial_timeout: float | None = None
-    served: bool = True
-    known: dict[str, TextPage] = field(default_factory=dict)
-    overdue: bool = True
-
-    def pages(self, path: str) -> TextPage | None:
-        return self.known.get(path)
-
-    def forget_overdue(self) -> None:
-        self.overdue = False
-
-
 class Browser:
     """The client's end, with what the proxy does for it in a task."""
 
-    def __init__(self, stream: trio.SocketStream, context: Context) -> None:
+    def __init__(self, stream: trio.SocketStream, context: ConnectionContext) -> None:
         self.stream = stream
         self.context = context
         self.done = trio.Event()
@@ -102,11 +79,29 @@ class Browser:
 
 
 @asynccontextmanager
-async def browsing(network: FakeNetwork, **more: object) -> AsyncIterator[Browser]:
+async def browsing(
+    network: FakeNetwork,
+    *,
+    login: bool = False,
+    dial_timeout: float | None = None,
+    served: bool = True,
+    pages: dict[str, TextPage] | None = None,
+) -> AsyncIterator[Browser]:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     async with trio.open_nursery() as nursery:
-        context = Context(Dialer(network, Resolver(network)), nursery, **more)  # type: ignore[arg-type]  # each test's
+        context = ConnectionContext(
+            1,
+            Dialer(network, Resolver(network)),
+            Users([("alice", "secret")]) if login else Users(),
+            nursery,
+            dial_timeout,
+            served,
+            "unix",
+            (pages or {}).get,
+            theirs,
+            Overdue(10),
+        )
         browser = Browser(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), context)
 
         async def serve() -> None:
@@ -187,7 +182,7 @@ async def test_connect_relays_both_ways(web: FakeNetwork) -> None:
         assert await connect(browser, "web.test:443") == b"HTTP/1.1 200 Connection established\r\n\r\n"
         await browser.send(b"hello")
         assert await browser.read(5) == b"hello"
-        assert not browser.context.overdue
+        assert not browser.context.awaited
 
 
 async def test_connect_to_an_address(web: FakeNetwork) -> None:
@@ -662,7 +657,7 @@ async def test_a_server_that_does_not_read_stops_the_client(web: FakeNetwork) ->
 
 async def test_a_login_is_asked_for_and_taken_on_the_same_connection(web: FakeNetwork) -> None:
     web.add(WEB, 80, Server(OK))
-    async with browsing(web, users=Visitors(required=True)) as browser:
+    async with browsing(web, login=True) as browser:
         head = await browser.get("http://web.test/")
         assert head.startswith(b"HTTP/1.1 407 ")
         await browser.until(b"port.\r\n")
@@ -671,14 +666,14 @@ async def test_a_login_is_asked_for_and_taken_on_the_same_connection(web: FakeNe
 
 
 async def test_connect_without_a_login(web: FakeNetwork) -> None:
-    async with browsing(web, users=Visitors(required=True)) as browser:
+    async with browsing(web, login=True) as browser:
         assert (await connect(browser, "web.test:443")).startswith(b"HTTP/1.1 407 ")
     assert web.dialled == []
 
 
 async def test_a_page_of_this_port(web: FakeNetwork) -> None:
     pages = {"/proxy.pac": TextPage(b"function FindProxyForURL() {}")}
-    async with browsing(web, known=pages) as browser:
+    async with browsing(web, pages=pages) as browser:
         await browser.send(b"GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1:1080\r\n\r\n")
         head = await browser.head()
         assert b"Content-Type: application/x-ns-proxy-autoconfig\r\n" in head
