@@ -19,6 +19,7 @@ import socket
 import trio
 
 from .context import ConnectionContext, Pages, no_pages
+from .http.server import serve_http
 from .outlet import Outlet
 from .overdue import Overdue
 from .relay import read, reset_socket
@@ -36,7 +37,7 @@ _logger = logging.getLogger("sstpsocks.proxy")
 
 
 class ProxyPort:
-    """The proxy in front of a tunnel, on any number of listening sockets: SOCKS5, SOCKS4 and SOCKS4a.
+    """The proxy in front of a tunnel, on any number of listening sockets: SOCKS5, SOCKS4, SOCKS4a and HTTP.
 
     ``users``: who may use it; without any, everybody who reaches it. ``handshake_timeout``: seconds a client has to say
     what it wants. ``dial_timeout``: seconds a connection may take to open, names included, None for as long as the
@@ -162,7 +163,9 @@ class ProxyPort:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             overdue.watch(client)
             _logger.debug("connection %d: accepted", number)
-            await serve_socks(client, await read(client, FIRST_READ), context)
+            first = await read(client, FIRST_READ)
+            serve = serve_http if _begins_http(first) else serve_socks
+            await serve(client, first, context)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             if context.awaited and client.fileno() < 0:
                 _logger.info("connection %d: cut, it did not say in time what it wants", number)
@@ -183,6 +186,11 @@ class ProxyPort:
             else:
                 self.refusing -= 1
             self._place_freed.unpark_all()
+
+
+def _begins_http(first: bytes) -> bool:
+    """Whether it is not SOCKS but text: an HTTP request begins with its method, or with an empty line before it."""
+    return first[:1].isalpha() or first[:1] in (b"\r", b"\n")
 
 
 def _address_of(listener: socket.socket) -> tuple[str, int] | str:

@@ -22,14 +22,6 @@ SUCCEEDED = 0x00
 COMMAND_NOT_SUPPORTED = 0x07
 ADDRESS_TYPE_NOT_SUPPORTED = 0x08
 
-_SOCKS4_VERSION = 4
-_SOCKS4_REJECTED = bytes((0, 91)) + bytes(6)  # SOCKS4: "request rejected or failed"
-_HTTP_METHODS = b"GPCHDOT"  # how GET, POST, PUT, PATCH, CONNECT, HEAD, DELETE, OPTIONS and TRACE begin
-_HTTP_ANSWER = (
-    b"HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
-    b"This port speaks SOCKS5 only, not HTTP. Set it as the SOCKS5 proxy of the program.\r\n"
-)
-
 
 class Method(IntEnum):
     """How the client may show who it is (RFC 1928 section 3)."""
@@ -168,7 +160,7 @@ class SocksMachine:
         if not data:
             return False
         if data[0] != VERSION:
-            raise self._wrong_version(data[0])
+            raise self._error(f"the client speaks neither SOCKS nor HTTP (its first byte is {data[0]})")
         if len(data) < 2 or len(data) < 2 + data[1]:
             return False
         methods = bytes(data[2 : 2 + data[1]])
@@ -265,15 +257,6 @@ class SocksMachine:
         self.state = State.REFUSED
         self._received.clear()
         self._events.append(Refused(reason))
-
-    def _wrong_version(self, version: int) -> RemoteProtocolError:
-        if version == _SOCKS4_VERSION:
-            self._output += _SOCKS4_REJECTED
-            return self._error("the client speaks SOCKS4; this port speaks SOCKS5 only")
-        if version in _HTTP_METHODS:
-            self._output += _HTTP_ANSWER
-            return self._error("the client speaks HTTP; this port speaks SOCKS5 only")
-        return self._error(f"the client does not speak SOCKS5 (its first byte is {version})")
 
     def _error(self, message: str, *, reply: int | None = None) -> RemoteProtocolError:
         self.state = State.ERROR

@@ -13,6 +13,8 @@ from ...errors import ConnectTimedOut, DialError, RemoteProtocolError, TooManyCo
 from ..relay import Relay, close_socket, read
 from .attempt import EARLY_DATA_LIMIT, Attempt, send_now
 from .machine import SUCCEEDED, ConnectRequested, Refused, SocksMachine
+from .socks4 import VERSION as SOCKS4_VERSION
+from .socks4 import Socks4Machine
 
 if TYPE_CHECKING:
     from ...tunnel.network import TunnelStream
@@ -22,6 +24,8 @@ HANDSHAKE_READ = 2048  # bytes; more than the longest handshake, and a client th
 LINGER_TIME = 1.0  # seconds a refused client has to read its answer
 LINGER_BYTES = 65536
 
+Machine = SocksMachine | Socks4Machine
+
 _logger = logging.getLogger("sstpsocks.proxy")
 
 
@@ -30,7 +34,12 @@ async def serve_socks(client: socket.socket, first: bytes, context: ConnectionCo
 
     Raises OSError, BrokenResourceError or ClosedResourceError when the client is gone.
     """
-    machine = SocksMachine(context.users.check if context.users.required else None)
+    users = context.users
+    machine: Machine
+    if first[:1] == bytes((SOCKS4_VERSION,)):
+        machine = Socks4Machine(users_required=users.required)
+    else:
+        machine = SocksMachine(users.check if users.required else None)
     opened = await _open(client, first, machine, context)
     if opened is not None:
         relay, early_data = opened
@@ -39,7 +48,7 @@ async def serve_socks(client: socket.socket, first: bytes, context: ConnectionCo
 
 
 async def _open(
-    client: socket.socket, first: bytes, machine: SocksMachine, context: ConnectionContext
+    client: socket.socket, first: bytes, machine: Machine, context: ConnectionContext
 ) -> tuple[Relay, bytes] | None:
     """Return the relay that has started and what the client sent early, None when the client was told no."""
     number = context.number
@@ -68,7 +77,7 @@ async def _open(
     return relay, machine.take_early_data()
 
 
-async def _handshake(client: socket.socket, data: bytes, machine: SocksMachine) -> ConnectRequested | Refused:
+async def _handshake(client: socket.socket, data: bytes, machine: Machine) -> ConnectRequested | Refused:
     """Return what the client wants. Raises RemoteProtocolError, OSError, and ClosedResourceError when overdue."""
     while True:
         machine.receive_data(data)
@@ -80,7 +89,7 @@ async def _handshake(client: socket.socket, data: bytes, machine: SocksMachine) 
 
 
 async def _dial(
-    client: socket.socket, machine: SocksMachine, request: ConnectRequested, context: ConnectionContext
+    client: socket.socket, machine: Machine, request: ConnectRequested, context: ConnectionContext
 ) -> Relay:
     """Open the connection while watching the client, whose end ends the dial (BrokenResourceError)."""
     # A method for which 00 was chosen is still to be confirmed when all came at once.
@@ -102,7 +111,7 @@ async def _dial(
 
 
 async def _dial_slowly(
-    client: socket.socket, machine: SocksMachine, request: ConnectRequested, context: ConnectionContext
+    client: socket.socket, machine: Machine, request: ConnectRequested, context: ConnectionContext
 ) -> TunnelStream:
     """Open a connection for which a name has to be looked up, several addresses to be tried, or time is short."""
     stream: TunnelStream | None = None
@@ -131,7 +140,7 @@ async def _dial_slowly(
     return stream
 
 
-async def _watch(client: socket.socket, machine: SocksMachine, scope: trio.CancelScope) -> None:
+async def _watch(client: socket.socket, machine: Machine, scope: trio.CancelScope) -> None:
     """Keep what the client sends early, and cancel the dial when it goes away.
 
     A client that sent something and then ended its direction may still wait for the answer (half-close).
@@ -149,7 +158,7 @@ async def _watch(client: socket.socket, machine: SocksMachine, scope: trio.Cance
         machine.receive_data(data)
 
 
-async def _finish(client: socket.socket, machine: SocksMachine) -> None:
+async def _finish(client: socket.socket, machine: Machine) -> None:
     """Send the last answer and close so that it arrives.
 
     Closing with unread data resets the connection, and a reset can overtake the answer (RFC 2525 2.17); so the rest

@@ -195,25 +195,15 @@ def test_the_reserved_octet_is_not_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "says", "answer"),
-    [
-        (b"\x04\x01\x00\x50", "SOCKS4", b"\x00\x5b" + bytes(6)),
-        (b"GET / HTTP/1.1\r\n", "HTTP", b"HTTP/1.1 501 "),
-        (b"CONNECT web.test:80 HTTP/1.1\r\n", "HTTP", b"HTTP/1.1 501 "),
-        (b"POST / HTTP/1.1\r\n", "HTTP", b"HTTP/1.1 501 "),
-        (b"\x16\x03\x01", "first byte is 22", b""),
-        (b"\x00", "first byte is 0", b""),
-    ],
+    ("first", "says"),
+    [(b"\x16\x03\x01", "first byte is 22"), (b"\x00", "first byte is 0")],
 )
-def test_other_protocols_are_told_what_this_port_speaks(first: bytes, says: str, answer: bytes) -> None:
+def test_another_protocol_gets_no_answer(first: bytes, says: str) -> None:
     machine = SocksMachine()
     with pytest.raises(RemoteProtocolError, match=says) as caught:
         machine.receive_data(first)
-    assert "SOCKS5" in str(caught.value)
     assert caught.value.layer == "socks"
-    sent = machine.data_to_send()
-    assert sent.startswith(answer)
-    assert bool(sent) == bool(answer)
+    assert machine.data_to_send() == b""
     with pytest.raises(RemoteProtocolError, match=says):
         machine.receive_data(HELLO)
     assert machine.state is State.ERROR

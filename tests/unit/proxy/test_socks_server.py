@@ -290,13 +290,6 @@ async def test_what_is_not_offered_has_its_reply(web: FakeNetwork, request_: byt
         assert (await client.read_all())[1] == code
 
 
-async def test_a_browser_with_the_wrong_setting_is_told(web: FakeNetwork) -> None:
-    async with serving(web) as served, await served.open() as client:
-        await client.send(b"GET http://web.test/ HTTP/1.1\r\nHost: web.test\r\n\r\n" + b"x" * 5000)
-        await client.stream.send_eof()
-        assert b"SOCKS5 only" in await client.read_all()
-
-
 # Clients that misbehave
 
 
