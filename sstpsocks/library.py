@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal
+from ipaddress import IPv4Address
+from typing import Literal, TypedDict, Unpack
 
 from .dns.names import normalise_name
 from .dns.resolver import Resolver
@@ -31,6 +32,7 @@ from .tunnel.settings import (
     Credentials,
     CredentialSource,
     EapSettings,
+    FirstUse,
     PasswordObserver,
     ProxyKind,
     ProxyMethod,
@@ -39,7 +41,6 @@ from .tunnel.settings import (
     TlsSettings,
     TrustSettings,
     TunnelSettings,
-    ignore_password,
 )
 from .tunnel.steps import StepObserver, ignore_steps
 
@@ -112,6 +113,50 @@ async def run_tunnel(
         yield Tunnel(session, resolver, Dialer(session, resolver))
 
 
+class TunnelOptions(TypedDict, total=False):
+    """What open_tunnel() hands on as it is; tunnel.settings.TunnelSettings says more about each."""
+
+    connect_to: tuple[str, int] | None
+    """Another address to connect to than the name's."""
+    proxy: ProxySettings | None
+    """The proxy on the way; the environment's variables are not looked at."""
+    source_address: str | None
+    """The address of this machine to connect from."""
+    tenant_id: str | None
+    """Which network to ask of a gateway to many."""
+    tls: TlsSettings
+    """Allows old versions of TLS, and has a client certificate and a key log."""
+    password_changed: PasswordObserver
+    """Told when the server has taken a new password."""
+    eap: EapSettings
+    """What "peap" and "eap-tls" need: our certificate, and which authentication server to trust."""
+    mtu: int
+    """Octets of the largest IP packet sent, 576 to 4087."""
+    timeouts: Timeouts
+    """Seconds for each step."""
+    reconnect: Literal["auto", "never"]
+    """ "never" ends the tunnel when it is lost."""
+    address: IPv4Address | None
+    """The IPv4 address to ask for, and to have or no tunnel."""
+    ecn: Literal["off", "passive", "active"]
+    """Explicit congestion notification inside the tunnel: for peers that ask, or asked for, or not at all."""
+    strict_routes: bool
+    """Reach only what the network pushed routes to, once it has."""
+    dhcp: Literal["auto", "anonymous", "never"]
+    """Whether to ask the network for routes and search domains at all; "anonymous" gives no host name."""
+    ipv6: Literal["auto", "always", "never"]
+    """Whether to have IPv6 too, where the server offers it; "always" asks SoftEther too, which stops everything for
+    four seconds when it is asked."""
+
+
+_CHOICES = {
+    "reconnect": ("auto", "never"),
+    "ecn": ("off", "passive", "active"),
+    "dhcp": ("auto", "anonymous", "never"),
+    "ipv6": ("auto", "always", "never"),
+}
+
+
 @asynccontextmanager
 async def open_tunnel(
     host: str,
@@ -119,48 +164,29 @@ async def open_tunnel(
     port: int = DEFAULT_PORT,
     username: str = "",
     password: str | CredentialSource,
-    password_changed: PasswordObserver = ignore_password,
     methods: Sequence[str] = tuple(method.value for method in DEFAULT_METHODS),
-    eap: EapSettings | None = None,
     ca_file: str | None = None,
     pin_sha256: Sequence[str] = (),
     crl_file: str | None = None,
+    first_use: FirstUse | None = None,
     server_name: str | None = None,
     sni: str | None = None,
-    tls: TlsSettings | None = None,
-    connect_to: tuple[str, int] | None = None,
-    proxy: ProxySettings | None = None,
-    source_address: str | None = None,
-    tenant_id: str | None = None,
-    mtu: int = DEFAULT_MTU,
-    timeouts: Timeouts | None = None,
-    reconnect: Literal["auto", "never"] = "auto",
     search_domains: Sequence[str] = (),
-    strict_routes: bool = False,
-    dhcp: Literal["auto", "anonymous", "never"] = "auto",
-    ipv6: Literal["auto", "always", "never"] = "auto",
     observe: StepObserver = ignore_steps,
     on_state: StateObserver = ignore_states,
+    **options: Unpack[TunnelOptions],
 ) -> AsyncIterator[Tunnel]:
     """Connect to the SSTP server ``host`` and offer the network behind it until the block is left.
 
     ``password`` is the password, or an async function that returns Credentials at each log-in (one-time codes).
-    A server that wants another one (its request has the reason EXPIRED) is given ``new_password`` of the Credentials,
-    and ``password_changed`` is told when it has taken that. ``methods`` names what may be used to log in, most wanted
-    first; "pap" and "chap", which are not among the default, give the server more than it should have. ``eap`` is
-    what "peap" and "eap-tls" need: our certificate, and which authentication server to trust. ``ca_file``
-    (PEM) replaces the system's roots; ``pin_sha256`` accepts just the certificates (or public keys) with these
-    SHA-256 digests, in hexadecimal or as "sha256//" and base64; ``crl_file`` holds lists of revoked certificates.
-    ``server_name`` is the name to verify when it differs from ``host``, ``sni`` the one that the handshake shows when
-    it is yet another, "" for none. ``tls`` allows old versions of TLS, and has a client certificate and a key log.
-    ``connect_to`` connects to another address than the name's, ``proxy`` by way of a proxy (the environment's variables
-    are not looked at), ``source_address`` from this address of the machine. ``tenant_id``: which network to ask of a
-    gateway to many. ``mtu``: octets of the largest IP packet sent, 576 to 4087. ``timeouts``: seconds for each step.
-    ``reconnect``: "never" ends the tunnel when it is lost.
-    ``search_domains``: where names without a dot are looked for, before what the network tells by DHCP.
-    ``strict_routes``: reach only what the network pushed routes to, once it has. ``dhcp``: whether to ask it at all;
-    "anonymous" gives no host name. ``ipv6``: whether to have IPv6 too, where the server offers it; "always" asks
-    SoftEther too, which stops everything for four seconds when it is asked.
+    A server that wants another one (its request has the reason EXPIRED) is given ``new_password`` of the Credentials.
+    ``methods`` names what may be used to log in, most wanted first; "pap" and "chap", which are not among the default,
+    give the server more than it should have. ``ca_file`` (PEM) replaces the system's roots; ``pin_sha256`` accepts just
+    the certificates (or public keys) with these SHA-256 digests, in hexadecimal or as "sha256//" and base64;
+    ``crl_file`` holds lists of revoked certificates; ``first_use`` asks once about a server that nothing vouches for,
+    and remembers its key. ``server_name`` is the name to verify when it differs from ``host``, ``sni`` the one that the
+    handshake shows when it is yet another, "" for none. ``search_domains``: where names without a dot are looked for,
+    before what the network tells by DHCP. TunnelOptions has the rest.
 
     Raises ConfigError for unusable arguments and TunnelError (with ``exit_code`` and ``hint``) when the first
     connect fails: TransportFailed, CertificateRejected, HttpRejected, CallRejected, AuthenticationFailed,
@@ -170,49 +196,41 @@ async def open_tunnel(
         raise ConfigError("no server was named")
     if not 0 < port < 65536:
         raise ConfigError(f"{port} is no TCP port")
-    if not MIN_MTU <= mtu <= MAX_MTU:
-        raise ConfigError(f"an MTU of {mtu}: it must lie between {MIN_MTU} and {MAX_MTU}")
     if not methods:
         raise ConfigError("no authentication method was named")
-    if reconnect not in ("auto", "never"):
-        raise ConfigError(f"reconnect={reconnect!r}: it must be 'auto' or 'never'")
-    if dhcp not in ("auto", "anonymous", "never"):
-        raise ConfigError(f"dhcp={dhcp!r}: it must be 'auto', 'anonymous' or 'never'")
-    if ipv6 not in ("auto", "always", "never"):
-        raise ConfigError(f"ipv6={ipv6!r}: it must be 'auto', 'always' or 'never'")
-    async with run_tunnel(
-        TunnelSettings(
-            host=host,
-            port=port,
-            connect_to=connect_to,
-            proxy=proxy,
-            source_address=source_address,
-            tenant_id=tenant_id,
-            trust=TrustSettings(
-                server_name=server_name if server_name is not None else host,
-                ca_file=ca_file,
-                pins=tuple(_digest(pin) for pin in pin_sha256),
-                sni=sni,
-                crl_file=crl_file,
-            ),
-            tls=tls if tls is not None else TlsSettings(),
-            username=username,
-            credentials=_fixed(password) if isinstance(password, str) else password,
-            password_changed=password_changed,
-            methods=tuple(_method(name) for name in methods),
-            eap=eap if eap is not None else EapSettings(),
-            mtu=mtu,
-            timeouts=timeouts if timeouts is not None else Timeouts(),
-            reconnect=reconnect,
-            dhcp=dhcp,
-            ipv6=ipv6,
-            strict_routes=strict_routes,
-            search_domains=tuple(_domain(domain) for domain in search_domains),
+    if pin_sha256 and (first_use is not None or crl_file is not None):
+        raise ConfigError("pin_sha256 alone decides: first_use and crl_file would not be looked at")
+    _check(options)
+    settings = TunnelSettings(
+        host=host,
+        port=port,
+        trust=TrustSettings(
+            server_name=server_name if server_name is not None else host,
+            ca_file=ca_file,
+            pins=tuple(_digest(pin) for pin in pin_sha256),
+            sni=sni,
+            crl_file=crl_file,
+            first_use=first_use,
         ),
-        observe=observe,
-        on_state=on_state,
-    ) as tunnel:
+        username=username,
+        credentials=_fixed(password) if isinstance(password, str) else password,
+        methods=tuple(_method(name) for name in methods),
+        search_domains=tuple(_domain(domain) for domain in search_domains),
+        **options,
+    )
+    async with run_tunnel(settings, observe=observe, on_state=on_state) as tunnel:
         yield tunnel
+
+
+def _check(options: TunnelOptions) -> None:
+    mtu = options.get("mtu", DEFAULT_MTU)
+    if not MIN_MTU <= mtu <= MAX_MTU:
+        raise ConfigError(f"an MTU of {mtu}: it must lie between {MIN_MTU} and {MAX_MTU}")
+    for name, value in options.items():
+        choices = _CHOICES.get(name)
+        if choices is not None and value not in choices:
+            *others, last = map(repr, choices)
+            raise ConfigError(f"{name}={value!r}: it must be {', '.join(others)} or {last}")
 
 
 def _fixed(password: str) -> CredentialSource:
@@ -248,12 +266,14 @@ __all__ = [
     "CredentialReason",
     "CredentialRequest",
     "Credentials",
+    "FirstUse",
     "ProxyKind",
     "ProxyMethod",
     "ProxySettings",
     "Timeouts",
     "TlsSettings",
     "Tunnel",
+    "TunnelOptions",
     "open_tunnel",
     "run_tunnel",
 ]
