@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import h11
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sstpsocks.proxy.http.body import write_chunk, write_last_chunk
@@ -93,6 +93,7 @@ def read_requests(parts: list[bytes]) -> tuple[list[object], bytes]:
 
 
 @settings(deadline=None, max_examples=300)
+@example(b"\r\n\r\n\r\n\r\n", [4, 2])
 @given(soup(REQUEST_PIECES), st.lists(st.integers(0, 500), max_size=6))
 def test_what_a_request_means_does_not_depend_on_how_it_arrives(data: bytes, cuts: list[int]) -> None:
     whole, end = read_requests([data] if data else [])

@@ -161,7 +161,7 @@ class ProxyMachine:
 
     def _read_head(self) -> Event | None:
         # RFC 9112 section 2.2: "SHOULD ignore at least one empty line (CRLF) received prior to the request-line".
-        if self._buffer.data[:2] == b"\r\n":
+        while self._buffer.data[:2] == b"\r\n":
             self._buffer.consumed(2)
         text = self._buffer.take()
         if text is None:
