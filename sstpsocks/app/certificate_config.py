@@ -20,6 +20,16 @@ def load_certificate(layers: Layers, keys: tuple[str, str, str], *, has_terminal
     ``keys`` are those of the certificate's, the private key's and the pass phrase's file. Without the last a terminal
     is asked for the pass phrase where one is needed. Raises ConfigError.
     """
+    try:
+        return _load(layers, keys, has_terminal=has_terminal)
+    except ConfigError as error:
+        setting = next(filter(None, map(layers.find, keys)), None)
+        if setting is not None and not error.line:
+            error.path, error.line = setting.path, setting.line
+        raise
+
+
+def _load(layers: Layers, keys: tuple[str, str, str], *, has_terminal: bool) -> ClientCertificate | None:
     certificate, key = layers.text(keys[0]), layers.text(keys[1])
     source = layers.find(keys[2])
     flags = [option_of(each).flag for each in keys]

@@ -17,7 +17,7 @@ from .layers import Layers, environment_layer, flag_layer, misspelt_variables
 from .login_config import NOBODY, username_of
 from .options import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
 from .proxy_config import ProxyConfiguration
-from .sources import check_together, read_sources
+from .sources import Sources, check_together, read_sources
 from .tls_config import first_use, tls_settings, tls_warnings
 from .tunnel_config import tunnel_settings
 
@@ -114,7 +114,13 @@ def load_configuration(
     environ = os.environ if environ is None else environ
     if has_terminal is None:
         has_terminal = sys.stdin is not None and sys.stdin.isatty()
-    sources = read_sources(arguments, environ)
+    return build(read_sources(arguments, environ), environ, has_terminal=has_terminal, login=login)
+
+
+def build(
+    sources: Sources, environ: Mapping[str, str], *, has_terminal: bool, login: bool | None = True
+) -> Configuration:
+    """Make settings of what was given; see load_configuration(). Raises ConfigError."""
     prompt = FirstUsePrompt() if has_terminal else None
     warnings = misspelt_variables(environ)
     tunnels = []

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -21,6 +21,7 @@ FILE_NAME = "config.toml"
 FOLDER_NAME = "sstpsocks"
 PROFILES = "profiles"
 DEFAULT_PROFILE = "default_profile"
+HOSTS = "hosts"
 
 _KEY = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
 _TABLE_LINE = re.compile(rf"\s*\[\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*\]")
@@ -47,6 +48,8 @@ class ConfigFile:
     path: Path
     chosen: dict[str, dict[str, FileValue]]
     """The values of the chosen profiles by name and key, in the order of the choice; empty without one."""
+    profiles: dict[str, dict[str, FileValue]]
+    """The values of all profiles."""
     defaults: dict[str, FileValue]
     """The values at the top level by key."""
 
@@ -71,8 +74,17 @@ def config_folder(environ: Mapping[str, str], *, platform: str = sys.platform, h
     return Path(base) / FOLDER_NAME if base else None
 
 
-def load(path: Path, profiles: Sequence[str] = ()) -> ConfigFile:
+Report = Callable[[ConfigError], None]
+
+
+def _refuse(error: ConfigError) -> None:
+    raise error
+
+
+def load(path: Path, profiles: Sequence[str] = (), *, report: Report = _refuse) -> ConfigFile:
     """Read the file and choose profiles: those given, else those that ``default_profile`` names.
+
+    ``report`` is called with every mistake, and may go on to the next; what is wrong is then left out.
 
     Raises ConfigError with path and line: no such file, no TOML, an unknown key, a wrong type, an unknown profile,
     a file with a password that every user can read.
@@ -92,28 +104,32 @@ def load(path: Path, profiles: Sequence[str] = ()) -> ConfigFile:
         reason = _ERROR_POSITION.sub("", str(error))
         raise _error(path, line, f"this is not TOML: {reason}") from None
     lines = _lines_of_keys(text)
-    reader = _Reader(path, lines)
+    reader = _Reader(path, lines, report)
     known = reader.profiles(document)
     defaults = reader.values(document, (), {PROFILES, DEFAULT_PROFILE})
-    names = profiles or reader.default_profiles(document)
-    for name in names:
-        if name not in known:
+    chosen = {}
+    for name in profiles or reader.default_profiles(document):
+        if name in known:
+            chosen[name] = known[name]
+        else:
             listing = ", ".join(sorted(known)) or "none"
             line = 0 if profiles else lines.get((DEFAULT_PROFILE,), 0)
-            raise _error(path, line, f'there is no profile "{name}"', hint=f"The profiles are: {listing}")
-    _check_permissions(
-        path,
-        has_password=any({"password", "proxy_password"} & set(values) for values in (defaults, *known.values())),
-    )
-    return ConfigFile(path, {name: known[name] for name in names}, defaults)
+            report(_error(path, line, f'there is no profile "{name}"', hint=f"The profiles are: {listing}"))
+    secrets = {"password", "proxy_password"}
+    _check_permissions(path, report, has_password=any(secrets & set(values) for values in (defaults, *known.values())))
+    return ConfigFile(path, chosen, known, defaults)
 
 
 class _Reader:
     """Turns the tables of one document into checked values."""
 
-    def __init__(self, path: Path, lines: dict[tuple[str, ...], int]) -> None:
+    def __init__(self, path: Path, lines: dict[tuple[str, ...], int], report: Report) -> None:
         self._path = path
         self._lines = lines
+        self._report = report
+
+    def _wrong(self, line: int, message: str, *, hint: str = "") -> None:
+        self._report(_error(self._path, line, message, hint=hint))
 
     def _line(self, *keys: str) -> int:
         return self._lines.get(keys, 0)
@@ -122,15 +138,15 @@ class _Reader:
         """Check every profile, also those that are not used: a misspelt key is best found at once."""
         tables = document.get(PROFILES, {})
         if not isinstance(tables, dict):
-            raise _error(
-                self._path, self._line(PROFILES), '"profiles" must hold tables: [profiles.NAME]', hint=_PROFILES_HINT
-            )
+            self._wrong(self._line(PROFILES), '"profiles" must hold tables: [profiles.NAME]', hint=_PROFILES_HINT)
+            return {}
         result = {}
         for name, table in tables.items():
-            if not isinstance(table, dict):
+            if isinstance(table, dict):
+                result[name] = self.values(table, (PROFILES, name), set())
+            else:
                 line = self._line(PROFILES, name)
-                raise _error(self._path, line, f'"profiles.{name}" must be a table: [profiles.{name}]')
-            result[name] = self.values(table, (PROFILES, name), set())
+                self._wrong(line, f'"profiles.{name}" must be a table: [profiles.{name}]')
         return result
 
     def default_profiles(self, document: dict[str, Any]) -> tuple[str, ...]:
@@ -139,7 +155,8 @@ class _Reader:
         names = [names] if isinstance(names, str) else names
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             line = self._line(DEFAULT_PROFILE)
-            raise _error(self._path, line, f'"{DEFAULT_PROFILE}" must be a string or a list of strings')
+            self._wrong(line, f'"{DEFAULT_PROFILE}" must be a string or a list of strings')
+            return ()
         return tuple(dict.fromkeys(names))
 
     def values(self, table: dict[str, Any], where: tuple[str, ...], other: set[str]) -> dict[str, FileValue]:
@@ -149,13 +166,30 @@ class _Reader:
             if key in other:
                 continue
             line = self._line(*where, key)
+            if key == HOSTS and isinstance(value, dict):
+                result["host"] = FileValue(BY_KEY["host"], self._hosts(value, line), line)
+                continue
             if key not in known:
-                raise _error(self._path, line, f'unknown key "{key}"', hint=_hint_for(key, (*known, *other)))
+                self._wrong(line, f'unknown key "{key}"', hint=_hint_for(key, (*known, *other)))
+                continue
             option = BY_KEY[key]
-            result[key] = FileValue(option, self._typed(option, value, line), line)
+            typed = self._typed(option, value, line)
+            if typed is not None:
+                result[key] = FileValue(option, typed, line)
         return result
 
-    def _typed(self, option: Option, value: Any, line: int) -> str | int | float | bool | tuple[str, ...]:
+    def _hosts(self, table: dict[str, Any], line: int) -> tuple[str, ...]:
+        """Return the table of names and their addresses as the option "host" has them."""
+        pairs = []
+        for name, addresses in table.items():
+            several = addresses if isinstance(addresses, list) else [addresses]
+            if not all(isinstance(address, str) for address in several):
+                raise _error(self._path, line, f'"{HOSTS}.{name}" must be {Kind.LIST.value}: its addresses')
+            pairs += [f"{name}={address}" for address in several]
+        return tuple(pairs)
+
+    def _typed(self, option: Option, value: Any, line: int) -> str | int | float | bool | tuple[str, ...] | None:
+        """Return the value, None when it is of the wrong type and that was reported."""
         kind = option.kind
         if kind is Kind.SWITCH:
             good = isinstance(value, bool)
@@ -174,7 +208,8 @@ class _Reader:
             good = isinstance(value, str)
         if not good:
             # The value itself stays out of the message: it may be a password.
-            raise _error(self._path, line, f'"{option.key}" must be {kind.value}')
+            self._wrong(line, f'"{option.key}" must be {kind.value}')
+            return None
         return value  # type: ignore[no-any-return]  # Any by tomllib's nature, checked above
 
 
@@ -232,15 +267,11 @@ def world_permissions(path: str | os.PathLike[str]) -> int:
     return stat.S_IMODE(mode) & stat.S_IRWXO if stat.S_ISREG(mode) else 0
 
 
-def _check_permissions(path: Path, *, has_password: bool) -> None:
+def _check_permissions(path: Path, report: Report, *, has_password: bool) -> None:
     permissions = world_permissions(path)
     if permissions & stat.S_IWOTH:
-        raise ConfigError(
-            f"{path} can be changed by every user of this machine", path=str(path), hint=f"Run: chmod o-w {path}"
-        )
+        text, hint = f"{path} can be changed by every user of this machine", f"Run: chmod o-w {path}"
+        report(ConfigError(text, path=str(path), hint=hint))
     if has_password and permissions & stat.S_IROTH:
-        raise ConfigError(
-            f"{path} holds a password and can be read by every user of this machine",
-            path=str(path),
-            hint=f"Run: chmod 600 {path}",
-        )
+        text, hint = f"{path} holds a password and can be read by every user of this machine", f"Run: chmod 600 {path}"
+        report(ConfigError(text, path=str(path), hint=hint))

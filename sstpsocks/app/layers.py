@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import ConfigError
-from .configfile import FileValue
+from .configfile import FileValue, Report
 from .options import ENVIRONMENT_PREFIX, OPTIONS, Kind, Option, Place
 
 Raw = str | int | float | bool | tuple[str, ...]
@@ -81,8 +81,8 @@ def misspelt_variables(environ: Mapping[str, str]) -> list[str]:
     return warnings
 
 
-def file_layer(path: Path, values: Mapping[str, FileValue]) -> Layer:
-    """Return the settings of one table of the file."""
+def file_layer(path: Path, values: Mapping[str, FileValue], report: Report | None = None) -> Layer:
+    """Return the settings of one table of the file. What is out of range is raised, or given to ``report``."""
     layer: Layer = {}
     for key, given in values.items():
         where = f"{path}, line {given.line}: {key}" if given.line else f"{path}: {key}"
@@ -95,7 +95,12 @@ def file_layer(path: Path, values: Mapping[str, FileValue]) -> Layer:
         elif option.kind is Kind.LIST:
             items = value if isinstance(value, tuple) else (str(value),)
             setting = _replace(setting, _split_list(option, items))
-        layer[key] = _in_range(setting)
+        try:
+            layer[key] = _in_range(setting)
+        except ConfigError as error:
+            if report is None:
+                raise
+            report(error)
     return layer
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from .configfile import FILE_NAME, ConfigFile, config_folder, load
-from .layers import Layers, environment_layer, file_layer, flag_layer
+from .layers import Layer, Layers, environment_layer, file_layer, flag_layer
 from .options import SHARED
 
 if TYPE_CHECKING:
@@ -45,6 +45,13 @@ def read_sources(arguments: Mapping[str, object], environ: Mapping[str, str]) ->
         return Sources({"": layers}, layers, None)
     defaults = file_layer(file.path, file.defaults)
     profiles = {name: file_layer(file.path, profile) for name, profile in file.chosen.items()}
+    return combine(given, profiles, defaults, file)
+
+
+def combine(
+    given: tuple[Layer, Layer], profiles: Mapping[str, Layer], defaults: Layer, file: ConfigFile | None
+) -> Sources:
+    """Put together flags and environment, the chosen profiles and the top of the file. Raises ConfigError."""
     tunnels = {name: Layers((*given, profile, defaults)) for name, profile in profiles.items()}
     if len(tunnels) <= 1:
         layers = next(iter(tunnels.values()), Layers((*given, defaults)))
@@ -67,6 +74,17 @@ def read_sources(arguments: Mapping[str, object], environ: Mapping[str, str]) ->
     without = tuple({key: setting for key, setting in layer.items() if key != "listen"} for layer in (*given, defaults))
     tunnels = {name: Layers((*without[:2], profile, without[2])) for name, profile in profiles.items()}
     return Sources(tunnels, Layers((*given, defaults)), file)
+
+
+def default_file(environ: Mapping[str, str]) -> Path:
+    """Return the file that is used when no flag names one. Raises ConfigError when there is no folder for it."""
+    given = environ.get("SSTPSOCKS_CONFIG")
+    if given:
+        return Path(given).expanduser()
+    folder = config_folder(environ)
+    if folder is None:
+        raise ConfigError("there is no folder for a configuration file", hint="Name the file")
+    return folder / FILE_NAME
 
 
 def _config_file(layers: Layers, environ: Mapping[str, str]) -> ConfigFile | None:

@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ConfigError
 from ..failures import EXIT_OK, describe
 from ..values import is_loopback, parse_listen
-from .parser import CHECK, DEMO, IMPORT, check_parser, demo_parser, import_parser, parse_connect, split_command
+from .parser import (
+    CHECK,
+    COMPLETION,
+    CONFIG,
+    DEMO,
+    IMPORT,
+    PING,
+    RESOLVE,
+    check_parser,
+    demo_parser,
+    import_parser,
+    parse_connect,
+    split_command,
+)
 
 if TYPE_CHECKING:
     from ..check.throughput import Target
@@ -31,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return runner.check(arguments)
         if command == IMPORT:
             return runner.import_profiles(arguments)
+        if command in (CONFIG, COMPLETION):
+            return runner.tell(command, arguments)
+        if command in (PING, RESOLVE):
+            return runner.ask(command, arguments)
         return runner.connect(arguments, explicit=explicit)
     except SystemExit as leaving:  # argparse after --help and --version
         _flush()
@@ -107,6 +124,41 @@ class _Runner:
 
         async def until_signalled() -> int:
             return await run_until_signalled(check, on_first=display.ending, on_second=leave_at_once)
+
+        return trio.run(until_signalled)
+
+    def tell(self, command: str, arguments: Sequence[str]) -> int:
+        from .run_extras import run_completion, run_config
+
+        code = run_config(arguments) if command == CONFIG else run_completion(arguments)
+        _flush()
+        return code
+
+    def ask(self, command: str, arguments: Sequence[str]) -> int:
+        from .extras import ping_parser, resolve_parser
+
+        given = vars((ping_parser() if command == PING else resolve_parser()).parse_args(arguments))
+        from ..ask import Question, only_tunnel, run_question
+        from ..config import load_configuration, verbosity_of
+
+        question = Question.of(command, given)
+        given["server"] = given["server"] or None
+        self.verbosity = verbosity_of(given, os.environ)
+        configuration = only_tunnel(load_configuration(given), command)
+        display = self._open_display(
+            log_format=configuration.output.log_format, verbosity=-1 if not self.verbosity else self.verbosity
+        )
+        for warning in configuration.warnings:
+            display.warning(warning)
+        import trio
+
+        from ..signals import leave_at_once, run_until_signalled
+
+        async def ask() -> int:
+            return await run_question(configuration, question, display)
+
+        async def until_signalled() -> int:
+            return await run_until_signalled(ask, on_first=display.ending, on_second=leave_at_once)
 
         return trio.run(until_signalled)
 

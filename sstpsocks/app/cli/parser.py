@@ -18,7 +18,11 @@ CONNECT = "connect"
 DEMO = "demo"
 CHECK = "check"
 IMPORT = "import"
-COMMANDS = (CONNECT, CHECK, IMPORT, DEMO)
+CONFIG = "config"
+COMPLETION = "completion"
+PING = "ping"
+RESOLVE = "resolve"
+COMMANDS = (CONNECT, CHECK, PING, RESOLVE, CONFIG, COMPLETION, IMPORT, DEMO)
 
 REFUSAL = (
     "a password on the command line is refused, because every user of the machine can read it in the list of "
@@ -33,6 +37,9 @@ _EPILOG = """\
 commands:
   connect               the usual one, may be left out
   check                 look at a server step by step and say what is found; see sstpsocks check --help
+  ping, resolve         send echo requests to a host behind the server, look a name up there
+  config check, show    list every mistake of the configuration file; show what holds and where it comes from
+  completion            print the completion for bash, zsh or fish
   import                make a profile out of another program's: Windows, Azure, NetworkManager, MikroTik, sstp:// link
   demo                  start a small SSTP server on this machine and use it; see sstpsocks demo --help
 
@@ -87,7 +94,7 @@ def connect_parser() -> Parser:
         allow_abbrev=False,
         add_help=False,
     )
-    _add_options(parser)
+    add_options(parser)
     return parser
 
 
@@ -120,11 +127,11 @@ def check_parser() -> Parser:
     group.add_argument(
         "--upload", metavar="URL", nargs="?", const="", help="the same with a PUT of zeros, which is then broken off"
     )
-    _add_options(parser)
+    add_options(parser)
     return parser
 
 
-def _add_options(parser: Parser) -> None:
+def add_options(parser: Parser) -> None:
     """Add the table of options, and what every command has."""
     groups: dict[str, argparse._ArgumentGroup] = {}
     for option in OPTIONS:

@@ -56,6 +56,8 @@ class Option:
     short: str = ""
     """The short flag, such as "-v"."""
     positional: bool = False
+    secret: bool = False
+    """Whether the value is never shown."""
 
     @property
     def key(self) -> str:
@@ -103,7 +105,7 @@ class Topic:
     def secret(self, name: str, explanation: str) -> Option:
         """Return a string that must not stand where every user of the machine can read it."""
         text = f"{explanation}; not on the command line, where every user of the machine can read it"
-        return Option(name=name, group=self.heading, help=text, places=NOT_ON_THE_COMMAND_LINE)
+        return Option(name=name, group=self.heading, help=text, places=NOT_ON_THE_COMMAND_LINE, secret=True)
 
     def choice(self, name: str, metavar: str, explanation: str, *, choices: tuple[str, ...], default: str) -> Option:
         """Return an option whose value is one of a few words."""
