@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+from collections.abc import MutableMapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
 
 import trio
 
 from ..errors import ConfigError
+from .activation import take_activated
+from .unix_socket import DEFAULT_MODE, SocketFile, listen_on_path
 
 _HINTS = {
     errno.EADDRINUSE: "another program, perhaps another sstpsocks, has this port; choose another, or 0 for a free one",
@@ -17,6 +24,95 @@ _HINTS = {
 }
 # What a machine without IPv6 says when "localhost" is also ::1.
 _FAMILY_MISSING = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """An address of this machine, or a name of one, and a port; 0: any free one."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """The path of a Unix socket and the mode of its file."""
+
+    path: Path
+    mode: int = DEFAULT_MODE
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """Sockets that systemd opened; with a name, those that it gave this name."""
+
+    name: str = ""
+
+
+ListenAddress = TcpAddress | UnixAddress | Activated
+
+
+class Listeners(list[trio.SocketListener]):
+    """Listening sockets, and the files of those that have one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: list[SocketFile] = []
+
+    async def aclose(self) -> None:
+        """Close them all and remove their files; a second time does nothing."""
+        for listener in self:
+            await listener.aclose()
+        for file in self.files:
+            file.remove()
+
+
+async def open_all(
+    addresses: Sequence[ListenAddress], *, open_to_all: bool, environ: MutableMapping[str, str] = os.environ
+) -> Listeners:
+    """Listen on every address. ``open_to_all``: also on sockets of systemd's that other machines reach.
+
+    Raises ConfigError, and listens nowhere then.
+    """
+    listeners = Listeners()
+    try:
+        activated = [address for address in addresses if isinstance(address, Activated)]
+        if activated:
+            names = [address.name for address in activated]
+            for sock in take_activated(environ, () if "" in names else names):
+                listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(sock)))
+                _check_reach(sock, open_to_all)
+        for address in addresses:
+            if isinstance(address, TcpAddress):
+                listeners += await open_listeners(address.host, address.port)
+            elif isinstance(address, UnixAddress):
+                sock, file = listen_on_path(address.path, address.mode)
+                listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(sock)))
+                listeners.files.append(file)
+    except BaseException:
+        with trio.CancelScope(shield=True):  # closing a listening socket does not wait
+            await listeners.aclose()
+        raise
+    return listeners
+
+
+def _check_reach(sock: socket.socket, open_to_all: bool) -> None:
+    address = sock.getsockname()
+    if isinstance(address, tuple) and not open_to_all and not ip_address(address[0].partition("%")[0]).is_loopback:
+        raise ConfigError(
+            f"systemd's socket on {address[0]} would let other machines into the private network without a password",
+            hint="Put 127.0.0.1 before the port of ListenStream=, or ask for credentials with --socks-user and "
+            "--socks-password-file, or say --allow-remote",
+        )
+
+
+def name_of(listener: trio.SocketListener) -> str:
+    """Return where a listener is: "127.0.0.1:1080", "[::1]:1080" or "unix:/run/sstpsocks.sock"."""
+    address = listener.socket.getsockname()
+    if not isinstance(address, tuple):
+        return f"unix:{os.fsdecode(address)}"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
