@@ -278,7 +278,9 @@ class ServerConnection:
                 self._resumed(self.driver, up)
             case Ipv6Up(identifier):
                 self._identifier = identifier
-                self._start_ipv6()
+                # Negotiated anew with the same result, the addresses stay, and with them the connections.
+                if self._ipv6 is None or self._ipv6.identifier != identifier:
+                    self._start_ipv6()
             case Ipv6Down(reason) if self.driver is not None:
                 self._identifier = None
                 if self.driver.link.carries_ip:  # otherwise all flows end, and are told the real reason

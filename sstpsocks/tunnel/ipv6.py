@@ -46,6 +46,8 @@ class Ipv6Host:
         on_change: Callable[[], None],
     ) -> None:
         """``secret`` and ``network``: see slaac.stable_identifier(). ``on_change``: ``configured`` is something new."""
+        self.identifier = identifier
+        """Our interface identifier by IPV6CP."""
         self.configured: Ipv6Configured | None = None
         """What holds now, None before anything was heard."""
         self._stack = stack

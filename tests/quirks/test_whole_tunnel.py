@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from sstpsocks.demo.intranet import ECHO_PORT, GATEWAY
+from sstpsocks.demo.intranet import ECHO_PORT, GATEWAY, GATEWAY6
 from sstpsocks.errors import NegotiationFailed, TunnelClosed
 from sstpsocks.tunnel.driver import Driver
+from sstpsocks.tunnel.network import is_global_ipv6
 from sstpsocks.tunnel.session import Session, TunnelState
+from sstpsocks.tunnel.steps import Step, StepReport
 from tests.helpers.demo_site import DemoSite, demo_site
 from tests.unit.ppp.ppp_playbook import frame_of
 
@@ -48,6 +50,36 @@ async def test_a_connection_of_a_program_survives_a_renegotiation(site: DemoSite
             await trio.aclose_forcefully(stream)
     assert [state.status.value for state in states] == ["connecting", "up"]
     assert len(site.asked) == 1, "the log-in is repeated with the credentials at hand"
+
+
+@pytest.mark.parametrize("protocol", ["ipcp", "lcp"])
+async def test_a_connection_by_ipv6_survives_a_renegotiation(tmp_path: Path, protocol: str) -> None:
+    """IPV6CP is negotiated anew behind LCP; the addresses that the router gave stay."""
+    told = trio.Event()
+
+    def observe(report: StepReport) -> None:
+        if report.step is Step.IPV6:
+            told.set()
+
+    with trio.fail_after(30):
+        async with (
+            demo_site(tmp_path, ipv6=True) as site,
+            Session(site.settings(dhcp="never"), observe=observe) as session,
+        ):
+            await told.wait()
+            addresses = session.local_addresses
+            assert any(map(is_global_ipv6, addresses))
+            stream = await session.connect_tcp(GATEWAY6, ECHO_PORT)
+            await stream.send_all(b"before")
+            assert await stream.receive_some() == b"before"
+            (driver,) = site.server._drivers
+            option = f"address={addresses[0]}" if protocol == "ipcp" else "mru=1400"
+            renegotiate(driver, f"{protocol} Configure-Request 99 {option}")
+            assert not driver.link.carries_ip
+            await stream.send_all(b"after")
+            assert await stream.receive_some() == b"after"
+            assert session.local_addresses == addresses
+            await trio.aclose_forcefully(stream)
 
 
 async def test_a_server_that_then_takes_only_smaller_packets_ends_the_tunnel_with_the_reason(site: DemoSite) -> None:
