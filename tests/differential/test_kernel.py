@@ -45,16 +45,21 @@ connected_by = pytest.mark.parametrize("connector", ["us", "kernel"])
 @connected_by
 @pytest.mark.parametrize("name", PATHS)
 def test_both_ways_at_once(rig: Rig, name: str, connector: str) -> None:
-    transfer_both_ways(rig, name, connector)
+    kernel, sent, due = transfer_both_ways(rig, name, connector)
+    assert rig.kernel.results[kernel].sha256 == digest(sent)
+    assert bytes(rig.programs[0].received) == due
 
 
 @connected_by
 @pytest.mark.parametrize("name", ["clean", "loss-5", "everything"])
 def test_both_ways_at_once_over_ipv6(rig: Rig, name: str, connector: str) -> None:
-    transfer_both_ways(rig, name, connector, ipv6=True)
+    kernel, sent, due = transfer_both_ways(rig, name, connector, ipv6=True)
+    assert rig.kernel.results[kernel].sha256 == digest(sent)
+    assert bytes(rig.programs[0].received) == due
 
 
-def transfer_both_ways(rig: Rig, name: str, connector: str, *, ipv6: bool = False) -> None:
+def transfer_both_ways(rig: Rig, name: str, connector: str, *, ipv6: bool = False) -> tuple[str, bytes, bytes]:
+    """Let both sides send until both have ended in order; return the kernel's result, what we sent and what is due."""
     count, path = PATHS[name]
     count *= SCALE
     rig.impair(path)
@@ -64,13 +69,12 @@ def transfer_both_ways(rig: Rig, name: str, connector: str, *, ipv6: bool = Fals
     # Under heavy loss an unlucky run spends its time in timers that were backed off.
     rig.run_to_end(result, limit=100.0)
     assert rig.kernel.results[result].error is None
-    assert rig.kernel.results[result].sha256 == digest(sent)
-    assert bytes(rig.programs[0].received) == payload(KERNEL_SENDS, count)
     rig.expect_no_reset()
     if name == "corrupt-2":
         # The network did what it was to do, and the checksums found it.
         assert rig.kernel.counters()["Tcp.InCsumErrors"] > 0
         assert rig.ours.stack.counters.tcp_in_errs > 0
+    return result, sent, payload(KERNEL_SENDS, count)
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
