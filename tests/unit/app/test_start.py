@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 
 from sstpsocks.app import start
+from sstpsocks.proxy.listen import TcpAddress
 from sstpsocks.app.config import Configuration, ListenSettings, OutputSettings
 from sstpsocks.app.credentials import FixedPassword, PasswordSource, PromptPassword
 from sstpsocks.app.messages import LogDisplay
 from sstpsocks.app.run import Engine
+from sstpsocks.errors import ConfigError
 from sstpsocks.tunnel.settings import TrustSettings, TunnelSettings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -98,7 +102,7 @@ def configuration(password: PasswordSource) -> Configuration:
             credentials=password,
         ),
         password=password,
-        listen=ListenSettings(host="127.0.0.1", port=0),
+        listen=ListenSettings(addresses=(TcpAddress("127.0.0.1", 0),)),
         output=OutputSettings(),
     )
 
@@ -125,3 +129,10 @@ async def test_nobody_is_called_while_a_person_types(
     assert await start.start_connect(configuration(password), LogDisplay(sys.stderr)) == 0
     assert called is early
     assert (engines[0] is not None) is early
+
+
+async def test_of_several_tunnels_one_is_never_taken_in_silence() -> None:
+    one = configuration(FixedPassword("x", "test"))
+    both = replace(one, name="a", others=(replace(one.tunnels[0], name="b"),))
+    with pytest.raises(ConfigError, match="several tunnels at once are asked for"):
+        await start.start_connect(both, LogDisplay(io.StringIO()))
