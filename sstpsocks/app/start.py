@@ -26,7 +26,9 @@ async def start_connect(configuration: Configuration, display: Display) -> int:
     if configuration.others:
         # Never one tunnel in silence where several were asked for.
         names = ", ".join(tunnel.name for tunnel in configuration.tunnels)
-        raise ConfigError(f"several tunnels at once are asked for ({names}), and only one can be up", hint="Choose it with --profile")
+        raise ConfigError(
+            f"several tunnels at once are asked for ({names}), and only one can be up", hint="Choose it with --profile"
+        )
     sources = (configuration.password, *configuration.proxy_passwords)
     if any(source.asks_before_dialling for source in sources):
         # Nobody types a password so fast, and the server would be kept waiting.

@@ -14,7 +14,6 @@ import pytest
 import trio
 
 from sstpsocks.app import start
-from sstpsocks.proxy.listen import TcpAddress
 from sstpsocks.app.config import Configuration, ListenSettings, OutputSettings
 from sstpsocks.app.credentials import FixedPassword, PasswordSource, PromptPassword
 from sstpsocks.app.messages import LogDisplay
@@ -102,7 +101,7 @@ def configuration(password: PasswordSource) -> Configuration:
             credentials=password,
         ),
         password=password,
-        listen=ListenSettings(addresses=(TcpAddress("127.0.0.1", 0),)),
+        listen=ListenSettings(host="127.0.0.1", port=0),
         output=OutputSettings(),
     )
 
