@@ -13,7 +13,9 @@ from ipaddress import IPv4Address
 from typing import Literal, TypedDict, Unpack
 
 from .dns.names import normalise_name
+from .dns.policy import Answers, TunnelAnswers
 from .dns.resolver import Resolver
+from .dns.table import NameTable
 from .errors import ConfigError, NameNotFound
 from .proxy.dial import Dialer
 from .tunnel.network import IPAddress, TunnelDatagrams, TunnelStream
@@ -55,6 +57,8 @@ class Tunnel:
     """Names, resolved inside the tunnel."""
     dialer: Dialer
     """Names and addresses to streams."""
+    answers: Answers | None = None
+    """Whole DNS queries, by the same table of names as ``resolver``."""
 
     @property
     def info(self) -> TunnelInfo:
@@ -100,17 +104,24 @@ async def run_tunnel(
     comes up, is lost or ends, and ``dial`` to connect to the server.
     """
     resolver: Resolver | None = None
+    answers: TunnelAnswers | None = None
 
     def forget_old_names(state: TunnelState) -> None:
         # Another connect may reach another network: its names are asked afresh.
         if state.up and resolver is not None:
             resolver.clear()
+        if state.up and answers is not None:
+            answers.clear()
         on_state(state)
 
     session = Session(settings, observe=observe, on_state=forget_old_names, dial=dial)
-    resolver = Resolver(session)
+    table = NameTable(
+        settings.names, domains=lambda: session.search_domains, routes=lambda: session.info.routes
+    )  # fmt: skip
+    resolver = Resolver(session, table=table)
+    answers = TunnelAnswers(session, table)
     async with session:
-        yield Tunnel(session, resolver, Dialer(session, resolver))
+        yield Tunnel(session, resolver, Dialer(session, resolver), answers)
 
 
 class TunnelOptions(TypedDict, total=False):

@@ -1,18 +1,14 @@
 """Names are looked up inside the tunnel, by the servers that the tunnel gave. Never by this machine's resolver.
 
-One question goes to one server at a time. It is sent again after a second and after three (UDP loses datagrams),
-and when the server says nothing for ``timeout`` seconds, or says that it failed, the next one is asked.
+What the user has said about names (:class:`NameTable`) comes first; it is the same that the DNS port goes by.
 """
 
 from __future__ import annotations
 
-import logging
-import math
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import cast
 
-import dns.asyncquery
 import dns.exception
 import dns.message
 import dns.name
@@ -30,28 +26,24 @@ from ..errors import (
     NameLookupFailed,
     NameNotFound,
     NetworkUnreachable,
-    SstpsocksError,
     TunnelDown,
 )
 from ..tunnel.network import IPAddress, Network, is_global_ipv6
-from .backend import TunnelBackend
 from .cache import ExpiringCache
+from .exchange import UnusableAnswer
 from .names import MAX_NAME, is_localhost, normalise_name
+from .table import NameTable, never_exists
+from .upstream import Upstreams
 
 CACHE_SIZE = 1024  # names and kinds; about half a megabyte at most
 MAX_TTL = 86400  # seconds; a day is longer than most tunnels live
 MAX_NEGATIVE_TTL = 3600  # seconds; RFC 2308 section 5 calls one to three hours sensible
 MAX_ALIASES = 8  # servers follow CNAMEs themselves; this bounds what we follow for those that do not
-RESEND_AFTER = (1.0, 2.0)  # seconds between sending the same question to the same server
-SILENT_SERVER_LAST = 60.0  # seconds that a server which said nothing is asked only after the others
 RESOLUTION_DELAY = 0.05  # seconds; RFC 8305 section 3: with IPv4 addresses in hand IPv6 ones get no more than this
 FALLBACK_GRACE = 1.0  # seconds; with IPv6 addresses in hand those to fall back on get no more than this
-DNS_PORT = 53
 
 A = dns.rdatatype.A
 AAAA = dns.rdatatype.AAAA
-
-_logger = logging.getLogger("sstpsocks.dns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +71,6 @@ class _Pending:
     """Neither is set when the task that asked was cancelled: then one of the others asks."""
 
 
-class _Unusable(Exception):
-    """One server did not give a usable answer; the text says why."""
-
-
 class Resolver:
     """Looks up names through a tunnel.
 
@@ -100,15 +88,14 @@ class Resolver:
         servers: tuple[IPAddress, ...] | None = None,
         timeout: float = 5.0,
         lifetime: float = 10.0,
+        table: NameTable | None = None,
     ) -> None:
         self._network = network
-        self._servers = servers
-        self._timeout = timeout
         self._lifetime = lifetime
-        self._backend = TunnelBackend(network)
+        self._table = table if table is not None else NameTable()
+        self._upstreams = Upstreams(network, self._table, servers=servers, timeout=timeout)
         self._cache: ExpiringCache[_Key, _Records] = ExpiringCache(CACHE_SIZE)
         self._pending: dict[_Key, _Pending] = {}
-        self._silent_until: dict[IPAddress, float] = {}
 
     def __repr__(self) -> str:
         return f"<Resolver {len(self._cache)} cached, {len(self._pending)} under way>"
@@ -118,7 +105,7 @@ class Resolver:
         self._cache.clear()
         # Look-ups of the old tunnel end by themselves; nobody new joins them and they store nothing.
         self._pending = {}
-        self._silent_until.clear()
+        self._upstreams.clear()
 
     async def resolve(self, name: str) -> list[IPAddress]:
         """Return the addresses of a host name, IPv4 first; IPv6 only when the tunnel has it. Never empty.
@@ -154,7 +141,9 @@ class Resolver:
         name = normalise_name(name)
         if not self._network.up or not (absolute or len(self._candidates(name)) == 1):
             return []
-        addresses: list[IPAddress] = []
+        addresses: list[IPAddress] = list(self._given(name))
+        if addresses:
+            return addresses
         for kind in (A, AAAA) if any(map(is_global_ipv6, self._network.local_addresses)) else (A,):
             records = self._cache.get((name, kind), trio.current_time())
             if records is None or records.alias is not None:
@@ -162,16 +151,27 @@ class Resolver:
             addresses += records.addresses
         return addresses
 
+    def _given(self, name: str) -> list[IPAddress]:
+        """Return the addresses that the user gave a name and that this tunnel can reach, IPv4 first."""
+        has_ipv6 = any(map(is_global_ipv6, self._network.local_addresses))
+        usable = (address for address in self._table.addresses_of(name) if address.version == 4 or has_ipv6)
+        return sorted(usable, key=lambda address: address.version)
+
     def _candidates(self, name: str) -> tuple[str, ...]:
         """Return what to look for when ``name`` was asked for."""
         # RFC 6761 6.3: localhost is special, whatever is searched.
-        if "." in name or is_localhost(name):
+        if "." in name or is_localhost(name) or self._table.addresses_of(name):
             return (name,)
         searched = (f"{name}.{domain}" for domain in self._network.search_domains)
         return (*(candidate for candidate in searched if len(candidate) <= MAX_NAME), name)
 
     async def _resolve_exactly(self, name: str, deadline: float) -> list[IPAddress]:
         """Return the addresses of just this name."""
+        if self._table.addresses_of(name):
+            given = self._given(name)
+            if not given:
+                raise NetworkUnreachable(f"{name} has only IPv6 addresses and the tunnel has no IPv6")
+            return given
         has_ipv6 = any(map(is_global_ipv6, self._network.local_addresses))
         outcomes: _Outcomes = {}
         with trio.move_on_at(deadline):
@@ -230,6 +230,8 @@ class Resolver:
                 # RFC 6761 6.3: "Name resolution APIs SHOULD NOT send queries for localhost names to their configured
                 # caching DNS server(s)."
                 raise DeniedByRule(f"{name} is this machine, which is never reached through the tunnel")
+            if never_exists(name):
+                raise NameNotFound(f"{name} exists in no DNS, whoever is asked")
             records = await self._question(name, kind)
             if records.alias is None:
                 return records
@@ -271,92 +273,22 @@ class Resolver:
             pending.done.set()
 
     async def _ask_servers(self, name: str, kind: dns.rdatatype.RdataType) -> tuple[_Records, float]:
-        """Ask one server after the other and return what the first usable answer says, and for how many seconds."""
-        servers = self._network.dns_servers if self._servers is None else self._servers
-        if not self._network.up:
-            raise TunnelDown(f"cannot look up {name}: the tunnel is down")
-        if not servers:
-            raise NameLookupFailed(
-                f"cannot look up {name}: the VPN server gave no DNS server",
-                hint="use an address instead of a name, or have a DNS server set on the VPN server",
-            )
-        now = trio.current_time()
-        # sorted() is stable: the tunnel's order, but servers that lately said nothing come last.
-        ordered = sorted(servers, key=lambda server: self._silent_until.get(server, -math.inf) > now)
-        problems: list[str] = []
-        for number, server in enumerate(ordered):
-            try:
-                with trio.fail_after(self._share(len(ordered) - number)):
-                    message = await self._ask(server, name, kind)
-                result = _read_answer(message, kind)
-            except trio.TooSlowError:
-                self._silent_until[server] = trio.current_time() + SILENT_SERVER_LAST
-                problems.append(f"{server} did not answer")
-            except _Unusable as error:
-                problems.append(f"{server} {error}")
-            else:
-                self._silent_until.pop(server, None)
-                return result
-            _logger.debug("question %s %s: %s", name, kind.name, problems[-1])
-        raise NameLookupFailed(f"the tunnel's DNS could not look up {name}: {'; '.join(problems)}")
-
-    def _share(self, servers_left: int) -> float:
-        """Return how many seconds the next server has: a fair share of what the look-up has left.
-
-        The last one has all of it, but never so much that the look-up ends before its silence was noted.
-        """
-        left = trio.current_effective_deadline() - trio.current_time()
-        if math.isinf(left):
-            return self._timeout
-        if servers_left == 1:
-            return max(0.0, left - 0.01)
-        return max(0.0, min(self._timeout, left / servers_left))
-
-    async def _ask(self, server: IPAddress, name: str, kind: dns.rdatatype.RdataType) -> dns.message.Message:
-        """Ask one server, by UDP and where the answer does not fit by TCP; returns a response to just this question."""
+        """Return what the first usable answer says, and for how many seconds."""
         query = dns.message.make_query(dns.name.from_text(name), kind, use_edns=False)
-        try:
-            try:
-                return await self._ask_by_udp(server, query)
-            except dns.message.Truncated:
-                return await dns.asyncquery.tcp(query, str(server), port=DNS_PORT, backend=self._backend)
-        except TunnelDown:
-            raise
-        except EOFError:
-            raise _Unusable("ended the connection without an answer") from None
-        except (SstpsocksError, trio.BrokenResourceError) as error:
-            raise _Unusable(f"could not be asked ({str(error) or 'the connection broke'})") from None
-        except (dns.exception.DNSException, ValueError) as error:
-            raise _Unusable(f"sent a malformed answer ({type(error).__name__})") from None
-
-    async def _ask_by_udp(self, server: IPAddress, query: dns.message.Message) -> dns.message.Message:
-        """Send the question until an answer to it comes; what is no answer to it is ignored (RFC 5452 section 9.1)."""
-        datagrams = self._backend.open_datagrams(server, DNS_PORT)
-        async with datagrams:
-            for interval in (*RESEND_AFTER, math.inf):
-                with trio.move_on_after(interval):
-                    return await dns.asyncquery.udp(
-                        query,
-                        str(server),
-                        port=DNS_PORT,
-                        sock=datagrams,
-                        raise_on_truncation=True,
-                        ignore_errors=True,
-                    )
-        raise _Unusable("did not answer")
+        return await self._upstreams.ask(name, query, lambda message: _read_answer(message, kind))
 
 
 def _read_answer(message: dns.message.Message, kind: dns.rdatatype.RdataType) -> tuple[_Records, float]:
     """Return what a response says and for how many seconds that may be kept (0: not at all)."""
     code = message.rcode()
     if code not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        raise _Unusable(f"answered {dns.rcode.to_text(code)}")
+        raise UnusableAnswer(f"answered {dns.rcode.to_text(code)}")
     if not isinstance(message, dns.message.QueryMessage):
-        raise _Unusable("sent a malformed answer")
+        raise UnusableAnswer("sent a malformed answer")
     try:
         chain = message.resolve_chaining()
     except dns.exception.DNSException as error:
-        raise _Unusable(f"sent a malformed answer ({type(error).__name__})") from None
+        raise UnusableAnswer(f"sent a malformed answer ({type(error).__name__})") from None
     aliases_ttl = min((rrset.ttl for rrset in chain.cnames), default=MAX_TTL)
     if chain.answer is not None:
         addresses = tuple(

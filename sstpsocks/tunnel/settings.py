@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 # The vocabulary of a log-in is part of the settings; floors above take it from here.
 from ..ppp.auth import AuthMethod as AuthMethod
 from ..ppp.auth import Credentials as Credentials
+from .name_settings import NameSettings
 from .tls_settings import FirstUse as FirstUse
 from .tls_settings import TlsSettings as TlsSettings
 
@@ -207,6 +208,8 @@ class TunnelSettings:
     """Reach only what the server pushed routes to, once it has pushed some."""
     search_domains: tuple[str, ...] = ()
     """Where single-label names are looked for first: lower case, ASCII, without the final dot."""
+    names: NameSettings = field(default_factory=NameSettings)
+    """Whose servers are asked about which names, and what needs no asking."""
     pcap_file: str | None = None
     """Where to write the inner IP packets as pcapng; None: nowhere."""
 
