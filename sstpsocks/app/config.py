@@ -5,35 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError
 from ..tunnel.settings import TunnelSettings
-from . import values
-from .credentials import PasswordSource, first_line_of
+from .credentials import PasswordSource
 from .first_use_prompt import FirstUsePrompt
 from .layers import Layers, environment_layer, flag_layer, misspelt_variables
+from .listen_config import ListenSettings as ListenSettings
+from .listen_config import listen_settings
 from .login_config import NOBODY, username_of
-from .options import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
 from .proxy_config import ProxyConfiguration
 from .sources import Sources, check_together, read_sources
 from .tls_config import first_use, tls_settings, tls_warnings
 from .tunnel_config import tunnel_settings
-
-MAX_SOCKS_FIELD = 255  # RFC 1929 section 2: lengths are one octet, 1 to 255
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListenSettings:
-    """Where and to whom SOCKS5 is offered."""
-
-    host: str
-    port: int
-    """0: any free one."""
-    credentials: tuple[str, str] | None = field(default=None, repr=False)
-    """User name and password that local programs must give (RFC 1929), None for none."""
-    max_connections: int = DEFAULT_MAX_CONNECTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +125,7 @@ def build(
         proxy_passwords=first.proxy_passwords,
         own_listen=first.listen,
         others=tuple(tunnels[1:]),
-        listen=_listen(sources.shared),
+        listen=listen_settings(sources.shared),
         output=_output(sources.shared),
         first_use_prompt=prompt,
         warnings=tuple(warnings),
@@ -170,7 +156,7 @@ def _named_tunnel(
         settings=settings,
         password=password,
         proxy_passwords=proxies.passwords,
-        listen=_listen(layers) if own_port and layers.find("listen") else None,
+        listen=listen_settings(layers) if own_port and layers.find("listen") else None,
     )
     return named, [*said, *tls_warnings(tls)]
 
@@ -181,38 +167,6 @@ def verbosity_of(arguments: Mapping[str, object], environ: Mapping[str, str]) ->
         return _output(Layers((flag_layer(arguments), environment_layer(environ)))).verbosity
     except ConfigError:
         return 0
-
-
-def _listen(layers: Layers) -> ListenSettings:
-    where = layers.parsed("listen", values.parse_listen)
-    host, port = where if where is not None else values.parse_listen(DEFAULT_LISTEN)
-    credentials = _socks_credentials(layers)
-    if not (values.is_loopback(host) or credentials or layers.switch("allow_remote")):
-        raise ConfigError(
-            f"listening on {host} would let other machines into the private network without a password",
-            hint="Listen on 127.0.0.1, or ask for credentials with --socks-user and --socks-password-file, "
-            "or say --allow-remote",
-        )
-    return ListenSettings(
-        host=host,
-        port=port,
-        credentials=credentials,
-        max_connections=layers.integer("max_connections", DEFAULT_MAX_CONNECTIONS),
-    )
-
-
-def _socks_credentials(layers: Layers) -> tuple[str, str] | None:
-    user, file = layers.find("socks_user"), layers.find("socks_password_file")
-    if user is None and file is None:
-        return None
-    if user is None or file is None:
-        raise ConfigError("credentials for the local port need both: --socks-user and --socks-password-file")
-    name = str(user.value)
-    password = first_line_of(str(file.value), file.origin)
-    for setting, text in ((user, name), (file, password)):
-        if not 1 <= len(text.encode()) <= MAX_SOCKS_FIELD:
-            raise setting.error(f"SOCKS5 takes 1 to {MAX_SOCKS_FIELD} octets (RFC 1929)")
-    return name, password
 
 
 def _output(layers: Layers) -> OutputSettings:

@@ -67,11 +67,18 @@ class Display(Protocol):
         ...
 
 
+UNIX = "unix:"  # how the ready file and we call a listener that is a Unix socket
+
+
 def advice(ready: Ready, socks_user: str | None) -> list[str]:
     """Return lines that say what to do with the port."""
-    where = _reachable(ready.listen)
-    host, port = split_host_port(where)
     login = f" --proxy-user {socks_user}" if socks_user else ""
+    ports = [where for where in ready.listen if not where.startswith(UNIX)]
+    if not ports:
+        path = ready.listen[0].removeprefix(UNIX)
+        return [f"curl --proxy socks5h://localhost{path}{login} http://intranet.example/"]
+    where = _reachable(ports)
+    host, port = split_host_port(where)
     return [
         f"curl --socks5-hostname {where}{login} http://intranet.example/",
         f"Browser: SOCKS v5 host {host.strip('[]')}, port {port}, with remote DNS;"

@@ -10,7 +10,8 @@ from typing import Protocol
 import trio
 
 from ..library import Tunnel, run_tunnel
-from ..proxy.listen import open_listeners
+from ..proxy.listen import Listeners as Listeners
+from ..proxy.listen import name_of, open_all
 from ..proxy.port import ProxyPort
 from ..proxy.users import Users
 from ..tunnel.session import StateObserver, TunnelState, TunnelStatus
@@ -24,12 +25,10 @@ from .messages import Display
 from .prompts import set_before_prompts
 from .readyfile import Ready, ReadyFile
 from .signals import leave_at_once, run_until_signalled
-from .values import host_port
 
 # Files beside those of the connections: the tunnel's socket, listeners, the event loop's own, log and capture.
 SPARE_FILES = 128
 
-Listeners = list[trio.SocketListener]
 Serve = Callable[[Tunnel, ListenSettings, Listeners], Awaitable[None]]
 
 
@@ -44,13 +43,18 @@ class OpenTunnel(Protocol):
 
 
 async def serve_socks(tunnel: Tunnel, listen: ListenSettings, listeners: Listeners) -> None:
-    """Serve SOCKS5 until cancelled."""
+    """Serve SOCKS and HTTP until cancelled."""
     server = ProxyPort(
         tunnel.dialer,
-        users=Users([listen.credentials] if listen.credentials else []),
+        users=Users(listen.all_users),
         max_connections=listen.max_connections,
     )
     await server.serve(listeners)
+
+
+async def open_port(listen: ListenSettings) -> Listeners:
+    """Listen wherever the settings say. Raises ConfigError."""
+    return await open_all(listen.addresses, open_to_all=listen.open_to_all)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,7 @@ class Engine:
     """What the command drives; tests put their own here."""
 
     open_tunnel: OpenTunnel = run_tunnel
-    open_listeners: Callable[[str, int], Awaitable[Listeners]] = open_listeners
+    open_listeners: Callable[[ListenSettings], Awaitable[Listeners]] = open_port
     serve: Serve = serve_socks
     leave_at_once: Callable[[], None] = leave_at_once
 
@@ -100,7 +104,7 @@ class _Connect:
         # Beyond what may be open a program would wait in the kernel's queue; beyond the cap it is told.
         listen = replace(listen, max_connections=max(min(listen.max_connections, allowed - SPARE_FILES), 1))
         # Before dialling: a port that is taken is better told before a password is asked for.
-        listeners = await self._engine.open_listeners(listen.host, listen.port)
+        listeners = await self._engine.open_listeners(listen)
         try:
             await self._prepare_password()
             settings = self._configuration.tunnel
@@ -117,8 +121,7 @@ class _Connect:
             if self._ready_file is not None:
                 self._ready_file.remove()
             with trio.CancelScope(shield=True):  # closing a listening socket does not wait
-                for listener in listeners:
-                    await listener.aclose()
+                await listeners.aclose()
         return EXIT_OK
 
     async def _prepare_password(self) -> None:
@@ -166,12 +169,8 @@ class _Connect:
 
 def _ready(tunnel: Tunnel, listeners: Listeners) -> Ready:
     info = tunnel.info
-    names = []
-    for listener in listeners:
-        host, port = listener.socket.getsockname()[:2]
-        names.append(host_port(host, port))
     return Ready(
-        listen=tuple(names),
+        listen=tuple(name_of(listener) for listener in listeners),
         server=info.server,
         addresses=tuple(str(address) for address in info.addresses),
         dns=tuple(str(address) for address in info.dns),

@@ -7,15 +7,14 @@ import os
 import socket
 from collections.abc import MutableMapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import Path
 
 import trio
 
+from ..base.listen_address import Activated, ListenAddress, TcpAddress, UnixAddress
 from ..errors import ConfigError
 from .activation import take_activated
-from .unix_socket import DEFAULT_MODE, SocketFile, listen_on_path
+from .unix_socket import SocketFile, listen_on_path
 
 _HINTS = {
     errno.EADDRINUSE: "another program, perhaps another sstpsocks, has this port; choose another, or 0 for a free one",
@@ -24,32 +23,6 @@ _HINTS = {
 }
 # What a machine without IPv6 says when "localhost" is also ::1.
 _FAMILY_MISSING = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
-
-
-@dataclass(frozen=True, slots=True)
-class TcpAddress:
-    """An address of this machine, or a name of one, and a port; 0: any free one."""
-
-    host: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
-    """The path of a Unix socket and the mode of its file."""
-
-    path: Path
-    mode: int = DEFAULT_MODE
-
-
-@dataclass(frozen=True, slots=True)
-class Activated:
-    """Sockets that systemd opened; with a name, those that it gave this name."""
-
-    name: str = ""
-
-
-ListenAddress = TcpAddress | UnixAddress | Activated
 
 
 class Listeners(list[trio.SocketListener]):

@@ -14,10 +14,10 @@ import stat
 import sys
 from pathlib import Path
 
+from ..base.listen_address import DEFAULT_MODE
 from ..errors import ConfigError
 
 BACKLOG = 1024
-DEFAULT_MODE = 0o600
 
 
 class SocketFile:

@@ -10,14 +10,20 @@ DEFAULT_MAX_CONNECTIONS = 1024  # what the proxy has, too; far above what a brow
 _TOPIC = Topic("local port")
 
 OPTIONS: tuple[Option, ...] = (
-    _TOPIC.text(
-        "listen", "[HOST:]PORT", "where to offer SOCKS5; port 0 takes a free one", default=DEFAULT_LISTEN, short="-l"
+    _TOPIC.list(
+        "listen",
+        "WHERE",
+        "where to offer SOCKS and HTTP, several times for several places: [HOST:]PORT (port 0 takes a free one), "
+        "unix:PATH[?mode=0600] or systemd[:NAME] for sockets that systemd opened",
+        default=DEFAULT_LISTEN,
+        short="-l",
     ),
     _TOPIC.switch(
         "allow-remote", "let --listen take an address that other machines reach without asking for credentials"
     ),
     _TOPIC.text("socks-user", "NAME", "the user name that local programs must give"),
     _TOPIC.file("socks-password-file", "the password that they must give is the first line of FILE"),
+    _TOPIC.file("socks-users-file", "more users: a line NAME:PASSWORD each, in a FILE that only its owner can read"),
     _TOPIC.integer(
         "max-connections",
         "N",

@@ -14,6 +14,7 @@ from sstpsocks.app.check.report import Finding, Report, Verdict
 from sstpsocks.app.check.run import Check, CheckOptions, hide_user, run_check
 from sstpsocks.app.config import Configuration, ListenSettings, OutputSettings
 from sstpsocks.app.credentials import PasswordSource
+from sstpsocks.base.listen_address import TcpAddress
 from sstpsocks.demo.ca import make_certificate
 from sstpsocks.ppp.auth import Credentials
 from sstpsocks.tunnel.pins import parse_pin
@@ -119,7 +120,7 @@ async def test_users_and_passwords_are_hidden_in_warnings_and_the_report(
     configuration = Configuration(
         tunnel=tunnel,
         password=source,
-        listen=ListenSettings(host="127.0.0.1", port=0),
+        listen=ListenSettings(addresses=(TcpAddress("127.0.0.1", 0),)),
         output=OutputSettings(),
         warnings=("of proxyuser",),
     )

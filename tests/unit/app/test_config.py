@@ -14,6 +14,7 @@ from sstpsocks.app.credentials import CommandPassword, FilePassword, FixedPasswo
 from sstpsocks.app.keyring_password import KeyringPassword
 from sstpsocks.app.new_password import NewPasswordFile, NewPasswordPrompt, NoNewPassword
 from sstpsocks.app.options import OPTIONS, Place
+from sstpsocks.base.listen_address import TcpAddress
 from sstpsocks.errors import ConfigError
 from sstpsocks.ppp.auth import AuthMethod
 from sstpsocks.tunnel.settings import Timeouts
@@ -53,7 +54,7 @@ def test_the_environment_alone_is_enough(tmp_path: Path) -> None:
     assert tunnel.trust.server_name == "vpn.example.org"
     assert tunnel.methods == (AuthMethod.MSCHAPV2, AuthMethod.EAP_MSCHAPV2)
     assert (tunnel.mtu, tunnel.reconnect, tunnel.timeouts) == (1400, "auto", Timeouts())
-    assert (configuration.listen.host, configuration.listen.port) == ("127.0.0.1", 1080)
+    assert configuration.listen.addresses == (TcpAddress("127.0.0.1", 1080),)
     assert isinstance(configuration.password, FixedPassword)
     assert configuration.warnings == ()
     assert "hunter2" not in repr(configuration)
@@ -143,7 +144,9 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
     socks.write_text("open\n")
     password = tmp_path / "password"
     password.write_text("hunter2\n")
-    for path in (socks, password):
+    users = tmp_path / "users"
+    users.write_text("another:secret\n")
+    for path in (socks, password, users):
         path.chmod(0o600)
     client, key = tmp_path / "client.pem", tmp_path / "client.key"
     issued = issue([], subject="alice")
@@ -190,6 +193,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "allow-remote": "true",
         "socks-user": "local",
         "socks-password-file": str(socks),
+        "socks-users-file": str(users),
         "max-connections": "17",
         "mtu": "1280",
         "address": "10.8.0.77",
@@ -236,7 +240,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         lines.append(f"{option.key} = {value.removesuffix('s')}" if bare else f"{option.key} = '{value}'")
 
     def comparable(configuration: Configuration) -> str:
-        assert configuration.listen.credentials == ("local", "open")
+        assert configuration.listen.all_users == (("local", "open"), ("another", "secret"))
         return repr((configuration.tunnel, configuration.listen, configuration.output))
 
     by_flags = comparable(load(tmp_path, *flags))
@@ -361,7 +365,7 @@ def test_listening_for_other_machines_needs_credentials_or_a_word(tmp_path: Path
     error = fails(tmp_path, "--listen", "0.0.0.0:1080", **enough)
     assert "--allow-remote" in error.hint
     fails(tmp_path, "--listen", "[::]:1080", "--no-allow-remote", ALLOW_REMOTE="1", **enough)
-    assert load(tmp_path, "--listen", "0.0.0.0:1080", "--allow-remote", **enough).listen.host.startswith("0.")
+    assert load(tmp_path, "--listen", "0.0.0.0:1080", "--allow-remote", **enough).listen.open_to_all
     secret = tmp_path / "secret"
     secret.write_text("s3cret\n")
     configuration = load(
@@ -431,7 +435,7 @@ def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:
     (folder / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     configuration = load(tmp_path, file='ca_file = "ca.pem"\nlisten = 1085', SERVER="h", USER="u", PASSWORD="x")
     assert configuration.tunnel.trust.ca_file == str(folder / "ca.pem")
-    assert configuration.listen.port == 1085
+    assert configuration.listen.addresses == (TcpAddress("127.0.0.1", 1085),)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")

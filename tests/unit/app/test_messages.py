@@ -185,6 +185,17 @@ def test_listeners_for_all_addresses_are_shown_as_one_reaches_them() -> None:
         assert f"curl --socks5-hostname {shown} " in terminal.text
 
 
+def test_a_unix_socket_is_shown_as_one_reaches_it() -> None:
+    for listen, shown in (
+        (("unix:/run/s",), "curl --proxy socks5h://localhost/run/s http"),
+        (("unix:/run/s", "127.0.0.1:9"), "curl --socks5-hostname 127.0.0.1:9 "),
+    ):
+        terminal = Terminal()
+        TerminalDisplay(terminal, {}).ready(Ready(listen=listen, server="s", addresses=(), dns=(), mtu=1400), None)
+        assert shown in terminal.text
+        assert ", ".join(listen) in terminal.text
+
+
 def test_a_terminal_that_went_away_does_not_matter() -> None:
     terminal = Terminal()
     for display in (TerminalDisplay(terminal, {}), LogDisplay(terminal)):

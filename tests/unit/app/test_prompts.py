@@ -7,6 +7,7 @@ from sstpsocks.app.credentials import FixedPassword, PromptPassword
 from sstpsocks.app.first_use_prompt import FirstUsePrompt
 from sstpsocks.app.new_password import NewPasswordPrompt
 from sstpsocks.app.prompts import set_before_prompts
+from sstpsocks.base.listen_address import TcpAddress
 from sstpsocks.tunnel.settings import TrustSettings, TunnelSettings
 
 
@@ -19,7 +20,7 @@ def test_every_prompt_interrupts_the_display_also_that_for_a_proxy() -> None:
     configuration = Configuration(
         tunnel=TunnelSettings(host="vpn", trust=TrustSettings(server_name="vpn"), username="", credentials=password),
         password=password,
-        listen=ListenSettings(host="127.0.0.1", port=0),
+        listen=ListenSettings(addresses=(TcpAddress("127.0.0.1", 0),)),
         output=OutputSettings(),
         proxy_passwords=(proxy, fixed),
         first_use_prompt=FirstUsePrompt(),

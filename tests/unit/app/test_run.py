@@ -24,9 +24,10 @@ from sstpsocks.app.messages import TerminalDisplay
 from sstpsocks.app.options import DEFAULT_MAX_CONNECTIONS
 from sstpsocks.app.run import Engine, Listeners, OpenTunnel, Serve, run_connect
 from sstpsocks.app.signals import ending_signals
+from sstpsocks.base.listen_address import TcpAddress
 from sstpsocks.errors import AuthenticationFailed, ConfigError, SstpsocksError, TransportFailed, TunnelClosed
 from sstpsocks.proxy import port
-from sstpsocks.proxy.listen import open_listeners
+from sstpsocks.proxy.listen import open_all
 from sstpsocks.tunnel.session import StateObserver, TunnelInfo, TunnelState, TunnelStatus
 from sstpsocks.tunnel.settings import TrustSettings, TunnelSettings
 from sstpsocks.tunnel.steps import Step, StepObserver, StepReport
@@ -92,7 +93,7 @@ class World:
         self.configuration = Configuration(
             tunnel=settings,
             password=source,
-            listen=ListenSettings(host="127.0.0.1", port=port),
+            listen=ListenSettings(addresses=(TcpAddress("127.0.0.1", port),)),
             output=OutputSettings(ready_file=self.ready_file),
         )
         self.engine = Engine(
@@ -121,8 +122,8 @@ class World:
                     await self.ends_slowly.wait()
             self.happened.append("ended in order")
 
-    async def open_listeners(self, host: str, port: int) -> Listeners:
-        listeners = await open_listeners(host, port)
+    async def open_listeners(self, listen: ListenSettings) -> Listeners:
+        listeners = await open_all(listen.addresses, open_to_all=False)
         self.happened.append("listening")
         return listeners
 

@@ -6,6 +6,8 @@ import pytest
 
 from sstpsocks.app.cli.parser import parse_connect
 from sstpsocks.app.config import Configuration, load_configuration
+from sstpsocks.app.listen_config import ListenSettings
+from sstpsocks.base.listen_address import TcpAddress
 from sstpsocks.errors import ConfigError
 
 TWO = """
@@ -34,6 +36,10 @@ def load(tmp_path: Path, file: str, *flags: str, **variables: str) -> Configurat
     return load_configuration(parse_connect(flags, explicit=True), environ, has_terminal=False)
 
 
+def ports(listen: ListenSettings | None) -> list[int]:
+    return [address.port for address in listen.addresses if isinstance(address, TcpAddress)] if listen else []
+
+
 def test_each_profile_is_a_tunnel_of_its_own(tmp_path: Path) -> None:
     configuration = load(tmp_path, TWO)
     work, lab = configuration.tunnels
@@ -55,13 +61,12 @@ def test_each_profile_is_a_tunnel_of_its_own(tmp_path: Path) -> None:
 def test_a_port_in_a_profile_is_for_its_tunnel_and_the_one_outside_for_all(tmp_path: Path) -> None:
     configuration = load(tmp_path, TWO)
     work, lab = configuration.tunnels
-    assert configuration.listen.port == 1090
+    assert ports(configuration.listen) == [1090]
     assert work.listen is None
-    assert lab.listen is not None
-    assert lab.listen.port == 1091
+    assert ports(lab.listen) == [1091]
     by_flag = load(tmp_path, TWO, "--listen", "1099")
-    assert by_flag.listen.port == 1099
-    assert [tunnel.listen and tunnel.listen.port for tunnel in by_flag.tunnels] == [None, 1091]
+    assert ports(by_flag.listen) == [1099]
+    assert [ports(tunnel.listen) for tunnel in by_flag.tunnels] == [[], [1091]]
 
 
 def test_flags_and_variables_choose_and_order_them(tmp_path: Path) -> None:
@@ -76,7 +81,7 @@ def test_flags_and_variables_choose_and_order_them(tmp_path: Path) -> None:
 def test_one_profile_stays_as_simple_as_ever(tmp_path: Path) -> None:
     configuration = load(tmp_path, TWO, "--profile", "lab")
     (only,) = configuration.tunnels
-    assert (only.name, only.listen, configuration.listen.port) == ("lab", None, 1091)
+    assert (only.name, only.listen, ports(configuration.listen)) == ("lab", None, [1091])
     assert load(tmp_path, TWO, "--profile", "lab", "--listen", "1", "other.example").tunnel.host == "other.example"
 
 

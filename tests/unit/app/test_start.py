@@ -18,6 +18,7 @@ from sstpsocks.app.config import Configuration, ListenSettings, OutputSettings
 from sstpsocks.app.credentials import FixedPassword, PasswordSource, PromptPassword
 from sstpsocks.app.messages import LogDisplay
 from sstpsocks.app.run import Engine
+from sstpsocks.base.listen_address import TcpAddress
 from sstpsocks.errors import ConfigError
 from sstpsocks.tunnel.settings import TrustSettings, TunnelSettings
 
@@ -101,7 +102,7 @@ def configuration(password: PasswordSource) -> Configuration:
             credentials=password,
         ),
         password=password,
-        listen=ListenSettings(host="127.0.0.1", port=0),
+        listen=ListenSettings(addresses=(TcpAddress("127.0.0.1", 0),)),
         output=OutputSettings(),
     )
 

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 import trio
 
+from sstpsocks.base.listen_address import Activated, TcpAddress, UnixAddress
 from sstpsocks.errors import ConfigError
 from sstpsocks.proxy.activation import is_activated, take_activated
-from sstpsocks.proxy.listen import Activated, TcpAddress, UnixAddress, name_of, open_all
+from sstpsocks.proxy.listen import name_of, open_all
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither")
+UNIX = getattr(socket, "AF_UNIX", socket.AF_INET)
 
 
 async def test_several_addresses_are_listened_on_and_told(tmp_path: Path) -> None:
@@ -41,7 +43,7 @@ async def test_the_file_has_the_mode_that_was_asked_for(tmp_path: Path, mode: in
 
 async def test_a_socket_of_a_dead_process_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "socks"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+    with socket.socket(UNIX, socket.SOCK_STREAM) as dead:
         dead.bind(str(path))
         dead.listen()
     listeners = await open_all([UnixAddress(path)], open_to_all=False)
@@ -108,7 +110,8 @@ async def test_without_systemd_its_sockets_are_an_error() -> None:
 ACTIVATED = """
 import os, socket, sys, trio
 from sstpsocks.errors import ConfigError
-from sstpsocks.proxy.listen import Activated, name_of, open_all
+from sstpsocks.base.listen_address import Activated
+from sstpsocks.proxy.listen import name_of, open_all
 
 async def main():
     environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": sys.argv[2], "LISTEN_FDNAMES": sys.argv[3]}
@@ -155,7 +158,7 @@ def _to(number: int, place: int) -> int:
 
 def test_the_sockets_of_systemd_are_taken_by_name(tmp_path: Path) -> None:
     path = tmp_path / "socks"
-    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as unix:
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(UNIX, socket.SOCK_STREAM) as unix:
         unix.bind(str(path))
         unix.listen()
         where = f"127.0.0.1:{tcp.getsockname()[1]}"

@@ -1,0 +1,161 @@
+"""Settings of the local port: where it is, and who may use it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from ..base.listen_address import DEFAULT_MODE, Activated, ListenAddress, TcpAddress, UnixAddress
+from ..errors import ConfigError
+from . import values
+from .credentials import first_line_of
+from .layers import Layers, Setting
+from .options import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
+
+MAX_SOCKS_FIELD = 255  # RFC 1929 section 2: lengths are one octet, 1 to 255
+MAX_USERS_FILE = 1 << 20  # octets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenSettings:
+    """Where and to whom the port is offered."""
+
+    addresses: tuple[ListenAddress, ...]
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
+    """User name and password that local programs must give (RFC 1929, HTTP Basic), None for none."""
+    users: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """More of them, out of a file."""
+    max_connections: int = DEFAULT_MAX_CONNECTIONS
+    open_to_all: bool = False
+    """Whether other machines may reach it: there are credentials, or the user said so."""
+
+    @property
+    def all_users(self) -> tuple[tuple[str, str], ...]:
+        """Everybody who may use the port; nobody: it asks nobody."""
+        return ((self.credentials,) if self.credentials else ()) + self.users
+
+
+def listen_settings(layers: Layers) -> ListenSettings:
+    """Return the settings of the port. Raises ConfigError."""
+    setting = layers.find("listen")
+    if setting is None:
+        addresses: tuple[ListenAddress, ...] = (parse_listen_address(DEFAULT_LISTEN),)
+    else:
+        given = setting.value if isinstance(setting.value, tuple) else (str(setting.value),)
+        folder = Path(setting.path).parent if setting.path else Path()
+        try:
+            addresses = tuple(dict.fromkeys(parse_listen_address(text, folder) for text in given))
+        except ValueError as error:
+            raise setting.error(str(error)) from None
+    credentials = _credentials(layers)
+    users = _users(layers)
+    allowed = bool(credentials or users) or layers.switch("allow_remote")
+    for address in addresses:
+        if isinstance(address, TcpAddress) and not (allowed or values.is_loopback(address.host)):
+            raise ConfigError(
+                f"listening on {address.host} would let other machines into the private network without a password",
+                hint="Listen on 127.0.0.1, or ask for credentials with --socks-user and --socks-password-file, "
+                "or say --allow-remote",
+            )
+    return ListenSettings(
+        addresses=addresses,
+        credentials=credentials,
+        users=users,
+        max_connections=layers.integer("max_connections", DEFAULT_MAX_CONNECTIONS),
+        open_to_all=allowed,
+    )
+
+
+def parse_listen_address(text: str, folder: Path = Path()) -> ListenAddress:
+    """Read ``[HOST:]PORT``, ``unix:PATH[?mode=0600]`` or ``systemd[:NAME]``; ``folder``: what a path is relative to.
+
+    Raises ValueError.
+    """
+    stripped = text.strip()
+    kind, _, rest = stripped.partition(":")
+    if kind == "unix":
+        return _parse_unix(rest, folder)
+    if kind == "systemd":
+        return Activated(rest)
+    return TcpAddress(*values.parse_listen(stripped))
+
+
+def _parse_unix(text: str, folder: Path) -> UnixAddress:
+    path, _, query = text.partition("?")
+    if not path or "\0" in path:
+        raise ValueError("unix: needs the path of the socket behind it")
+    mode = DEFAULT_MODE
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key != "mode":
+            raise ValueError(f'"{key}" behind unix:{path} is not known, only mode is')
+        try:
+            mode = int(value, 8)
+        except ValueError:
+            mode = -1
+        if not 0 <= mode <= 0o777:
+            raise ValueError(f'"{value}" is no mode of a file, such as 0600 or 0660')
+    return UnixAddress((folder / os.path.expanduser(path)).absolute(), mode)
+
+
+def _credentials(layers: Layers) -> tuple[str, str] | None:
+    user, file = layers.find("socks_user"), layers.find("socks_password_file")
+    if user is None and file is None:
+        return None
+    if user is None or file is None:
+        raise ConfigError("credentials for the local port need both: --socks-user and --socks-password-file")
+    name = str(user.value)
+    password = first_line_of(str(file.value), file.origin)
+    for setting, text in ((user, name), (file, password)):
+        if not 1 <= len(text.encode()) <= MAX_SOCKS_FIELD:
+            raise setting.error(f"SOCKS5 takes 1 to {MAX_SOCKS_FIELD} octets (RFC 1929)")
+    return name, password
+
+
+def _users(layers: Layers) -> tuple[tuple[str, str], ...]:
+    setting = layers.find("socks_users_file")
+    return () if setting is None else read_users(setting)
+
+
+def read_users(setting: Setting) -> tuple[tuple[str, str], ...]:
+    """Read a file with a line NAME:PASSWORD for each user; lines that are empty or begin with # say nothing.
+
+    Raises ConfigError, also for a file that others than its owner can read; no message shows what is in it.
+    """
+    path = str(setting.value)
+    try:
+        with open(path, "rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(MAX_USERS_FILE + 1)
+    except OSError as error:
+        raise setting.error(f"cannot read {path}: {error.strerror}") from None
+    if sys.platform != "win32" and mode & 0o077:
+        raise setting.error(
+            f"{path} can be read or written by other users of this machine (its mode is {mode:04o})",
+            hint=f"chmod 600 {path}",
+        )
+    if len(content) > MAX_USERS_FILE:
+        raise setting.error(f"{path} is larger than {MAX_USERS_FILE} octets")
+    try:
+        lines = content.decode("utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise setting.error(f"{path} is not UTF-8") from None
+    users: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, colon, password = line.partition(":")
+        if not colon:
+            raise setting.error(f"{path}, line {number}: it is not NAME:PASSWORD")
+        if not all(1 <= len(text.encode()) <= MAX_SOCKS_FIELD for text in (name, password)):
+            raise setting.error(f"{path}, line {number}: name and password have 1 to {MAX_SOCKS_FIELD} octets each")
+        if name in users:
+            raise setting.error(f"{path}, line {number}: this user stands above already")
+        users[name] = password
+    if not users:
+        # An empty list must not open the port to everybody.
+        raise setting.error(f"{path} names no user")
+    return tuple(users.items())
