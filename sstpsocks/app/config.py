@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..tunnel.settings import TunnelSettings
 from .credentials import PasswordSource
+from .dns_config import DnsAddress, dns_addresses
 from .first_use_prompt import FirstUsePrompt
 from .layers import Layers, environment_layer, flag_layer, misspelt_variables
 from .listen_config import ListenSettings as ListenSettings
@@ -58,6 +59,8 @@ class Configuration:
     """The source behind ``tunnel.credentials``."""
     listen: ListenSettings
     """The port that leads to all tunnels."""
+    dns_listen: tuple[DnsAddress, ...] = ()
+    """Where DNS queries of local programs are answered."""
     output: OutputSettings
     name: str = ""
     """Of the profile behind ``tunnel``; empty when none was chosen."""
@@ -126,6 +129,7 @@ def build(
         own_listen=first.listen,
         others=tuple(tunnels[1:]),
         listen=listen_settings(sources.shared),
+        dns_listen=dns_addresses(sources.shared),
         output=_output(sources.shared),
         first_use_prompt=prompt,
         warnings=tuple(warnings),

@@ -79,11 +79,15 @@ def advice(ready: Ready, socks_user: str | None) -> list[str]:
         return [f"curl --proxy socks5h://localhost{path}{login} http://intranet.example/"]
     where = _reachable(ports)
     host, port = split_host_port(where)
-    return [
+    lines = [
         f"curl --socks5-hostname {where}{login} http://intranet.example/",
         f"Browser: SOCKS v5 host {host.strip('[]')}, port {port}, with remote DNS;"
         f" or chromium --proxy-server=socks5://{where}",
     ]
+    if ready.dns_listen:
+        server, server_port = split_host_port(_reachable(ready.dns_listen))
+        lines.append(f"dig @{server.strip('[]')} -p {server_port} intranet.example")
+    return lines
 
 
 def _reachable(listen: Sequence[str]) -> str:

@@ -29,6 +29,8 @@ class Ready:
     """Networks that the server pushed routes to."""
     search: tuple[str, ...] = ()
     """Domains in which names without a dot are looked for."""
+    dns_listen: tuple[str, ...] = ()
+    """Where DNS queries are answered, as "host:port" with the real port."""
 
     def to_json(self) -> str:
         """Return one JSON object on one line."""
@@ -39,6 +41,8 @@ class Ready:
             "dns": self.dns,
             "mtu": self.mtu,
         }
+        if self.dns_listen:
+            document["dns_listen"] = self.dns_listen
         # Known later than the rest, or never.
         if self.routes:
             document["routes"] = self.routes

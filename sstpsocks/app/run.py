@@ -9,6 +9,7 @@ from typing import Protocol
 
 import trio
 
+from ..dns.listener import DnsListener
 from ..library import Tunnel, run_tunnel
 from ..proxy.listen import Listeners as Listeners
 from ..proxy.listen import name_of, open_all
@@ -19,12 +20,14 @@ from ..tunnel.settings import CredentialReason, CredentialRequest, TunnelSetting
 from ..tunnel.steps import LATER_STEPS, StepObserver, StepReport
 from .config import Configuration, ListenSettings
 from .credentials import PasswordSource
+from .dns_port import open_dns_port, serve_dns_port, tell_leaks
 from .failures import EXIT_OK
 from .limits import allow_open_files
 from .messages import Display
 from .prompts import set_before_prompts
 from .readyfile import Ready, ReadyFile
 from .signals import leave_at_once, run_until_signalled
+from .values import host_port
 
 # Files beside those of the connections: the tunnel's socket, listeners, the event loop's own, log and capture.
 SPARE_FILES = 128
@@ -86,6 +89,7 @@ class _Connect:
         self._changed = trio.Event()
         """Set when the tunnel is up again or the network told more, for the task that keeps the ready file."""
         path = configuration.output.ready_file
+        self._dns: list[DnsListener] = []
         self._ready_file = ReadyFile(path) if path is not None else None
 
     async def run(self) -> int:
@@ -106,12 +110,17 @@ class _Connect:
         # Before dialling: a port that is taken is better told before a password is asked for.
         listeners = await self._engine.open_listeners(listen)
         try:
+            self._dns = await open_dns_port(self._configuration.dns_listen)
+            for tunnel_settings in self._configuration.tunnels:
+                tell_leaks(tunnel_settings.settings.names, self._display.warning)
             await self._prepare_password()
             settings = self._configuration.tunnel
             async with self._engine.open_tunnel(
                 settings, observe=self._on_step, on_state=self._on_state
             ) as tunnel, trio.open_nursery() as nursery:  # fmt: skip
                 nursery.start_soon(self._engine.serve, tunnel, listen, listeners)
+                if self._dns and tunnel.answers is not None:
+                    nursery.start_soon(serve_dns_port, self._dns, tunnel.answers)
                 await self._announce(tunnel, listeners)
                 if self._ready_file is not None:
                     nursery.start_soon(self._keep_ready_file, tunnel, listeners, self._ready_file)
@@ -122,6 +131,8 @@ class _Connect:
                 self._ready_file.remove()
             with trio.CancelScope(shield=True):  # closing a listening socket does not wait
                 await listeners.aclose()
+                for dns_listener in self._dns:
+                    dns_listener.close()
         return EXIT_OK
 
     async def _prepare_password(self) -> None:
@@ -140,7 +151,7 @@ class _Connect:
                 await proxy.credentials.prepare(CredentialRequest(CredentialReason.LOGIN, proxy.username, str(proxy)))
 
     async def _announce(self, tunnel: Tunnel, listeners: Listeners) -> None:
-        ready = _ready(tunnel, listeners)
+        ready = _ready(tunnel, listeners, self._dns)
         if self._ready_file is not None:
             self._ready_file.write(ready)
         credentials = self._configuration.listen.credentials
@@ -164,10 +175,10 @@ class _Connect:
             await self._changed.wait()
             self._changed = trio.Event()
             if tunnel.network.up:
-                ready_file.write(_ready(tunnel, listeners))
+                ready_file.write(_ready(tunnel, listeners, self._dns))
 
 
-def _ready(tunnel: Tunnel, listeners: Listeners) -> Ready:
+def _ready(tunnel: Tunnel, listeners: Listeners, dns: list[DnsListener]) -> Ready:
     info = tunnel.info
     return Ready(
         listen=tuple(name_of(listener) for listener in listeners),
@@ -177,4 +188,5 @@ def _ready(tunnel: Tunnel, listeners: Listeners) -> Ready:
         mtu=info.mtu,
         routes=tuple(str(network) for network in info.routes),
         search=info.search,
+        dns_listen=tuple(host_port(*listener.address) for listener in dns),
     )

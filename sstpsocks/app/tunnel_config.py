@@ -18,6 +18,7 @@ from ..tunnel.settings import (
 )
 from . import values
 from .credentials import FixedPassword, PasswordSource
+from .dns_config import name_settings
 from .eap_config import client_certificate, default_methods
 from .layers import Layers
 from .login_config import password_of, servers_of, username_of
@@ -96,6 +97,7 @@ def tunnel_settings(
         ipv6=_ipv6(layers),
         strict_routes=layers.switch("strict_routes"),
         search_domains=_search_domains(layers),
+        names=name_settings(layers),
         pcap_file=layers.text("pcap"),
     )
     ways = [_way(layers, proxies, settings, server) for server in servers]

@@ -7,7 +7,7 @@ it, so the three cannot drift apart. An option called "ca-file" is the flag ``--
 
 from __future__ import annotations
 
-from . import eap, general, limits, login, port, server, tunnel, way
+from . import dns, eap, general, limits, login, port, server, tunnel, way
 from .port import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
 from .table import ENVIRONMENT_PREFIX, Kind, Option, Place
 
@@ -32,6 +32,7 @@ OPTIONS: tuple[Option, ...] = (
     *eap.OPTIONS,
     *port.OPTIONS,
     *tunnel.OPTIONS,
+    *dns.OPTIONS,
     *limits.OPTIONS,
     *general.OPTIONS,
 )
@@ -40,7 +41,9 @@ BY_KEY: dict[str, Option] = {option.key: option for option in OPTIONS}
 """The options by the name that they have in the file."""
 
 
-SHARED = frozenset({"ready_file", "log_format", "verbose", "quiet", "max_connections"})
+SHARED = frozenset(
+    {"ready_file", "log_format", "verbose", "quiet", "max_connections", "dns_listen", "dns_allow_remote"}
+)
 """The keys of what tunnels that are up at the same time have in common."""
 
 

@@ -202,6 +202,12 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "strict-routes": "true",
         "dhcp": "anonymous",
         "ipv6": "never",
+        "dns-listen": "0.0.0.0:0",
+        "dns-allow-remote": "true",
+        "host": "nas.corp.example=10.0.0.9,nas.corp.example=fd00::9",
+        "dns-suffix": "corp.example",
+        "dns-server": "hq.example=10.1.0.53,ads.example=refuse",
+        "dns-rest": "system",
         "pcap": str(tmp_path / "x.pcapng"),
         "connect-timeout": "1",
         "tls-timeout": "2",
@@ -227,7 +233,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
     assert set(given) | left_out == {option.name for option in OPTIONS}
 
     variables = {name.upper().replace("-", "_"): value for name, value in given.items()}
-    switches = ("allow-remote", "strict-routes", "one-time-password", "trust-on-first-use")
+    switches = ("allow-remote", "dns-allow-remote", "strict-routes", "one-time-password", "trust-on-first-use")
     flags = [given["server"], "-vv", *(f"--{name}" for name in switches)]
     lines = []
     for option in OPTIONS:
