@@ -135,7 +135,7 @@ def read_users(setting: Setting) -> tuple[tuple[str, str], ...]:
     if sys.platform != "win32" and mode & 0o077:
         raise setting.error(
             f"{path} can be read or written by other users of this machine (its mode is {mode:04o})",
-            hint=f"chmod 600 {path}",
+            hint=f"Keep it to yourself: chmod 600 {path}",
         )
     if len(content) > MAX_USERS_FILE:
         raise setting.error(f"{path} is larger than {MAX_USERS_FILE} octets")

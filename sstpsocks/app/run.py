@@ -91,6 +91,7 @@ class _Connect:
         path = configuration.output.ready_file
         self._dns: list[DnsListener] = []
         self._ready_file = ReadyFile(path) if path is not None else None
+        self._listeners = Listeners()
 
     async def run(self) -> int:
         return await run_until_signalled(self._session, on_first=self._display.ending, on_second=self._leave_at_once)
@@ -98,6 +99,7 @@ class _Connect:
     def _leave_at_once(self) -> None:
         if self._ready_file is not None:
             self._ready_file.remove()
+        self._listeners.remove_files()
         self._engine.leave_at_once()
 
     async def _session(self) -> int:
@@ -108,7 +110,7 @@ class _Connect:
         # Beyond what may be open a program would wait in the kernel's queue; beyond the cap it is told.
         listen = replace(listen, max_connections=max(min(listen.max_connections, allowed - SPARE_FILES), 1))
         # Before dialling: a port that is taken is better told before a password is asked for.
-        listeners = await self._engine.open_listeners(listen)
+        listeners = self._listeners = await self._engine.open_listeners(listen)
         try:
             self._dns = await open_dns_port(self._configuration.dns_listen)
             for tunnel_settings in self._configuration.tunnels:

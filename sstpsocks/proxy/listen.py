@@ -36,6 +36,10 @@ class Listeners(list[trio.SocketListener]):
         """Close them all and remove their files; a second time does nothing."""
         for listener in self:
             await listener.aclose()
+        self.remove_files()
+
+    def remove_files(self) -> None:
+        """Remove the files; enough for a program that ends here and now."""
         for file in self.files:
             file.remove()
 

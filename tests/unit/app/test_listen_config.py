@@ -112,7 +112,7 @@ def test_a_mistake_in_the_users_file_is_told_without_its_content(tmp_path: Path,
 def test_a_users_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     with pytest.raises(ConfigError, match="by other users of this machine") as caught:
         listen(tmp_path, "--socks-users-file", users_file(tmp_path, b"alice:secret\n", mode))
-    assert caught.value.hint.startswith("chmod 600 ")
+    assert "chmod 600 " in caught.value.hint
 
 
 def test_a_users_file_that_is_missing_is_an_error(tmp_path: Path) -> None:

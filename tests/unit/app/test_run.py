@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import cast
@@ -24,7 +24,7 @@ from sstpsocks.app.messages import TerminalDisplay
 from sstpsocks.app.options import DEFAULT_MAX_CONNECTIONS
 from sstpsocks.app.run import Engine, Listeners, OpenTunnel, Serve, run_connect
 from sstpsocks.app.signals import ending_signals
-from sstpsocks.base.listen_address import TcpAddress
+from sstpsocks.base.listen_address import TcpAddress, UnixAddress
 from sstpsocks.errors import AuthenticationFailed, ConfigError, SstpsocksError, TransportFailed, TunnelClosed
 from sstpsocks.proxy import port
 from sstpsocks.proxy.listen import open_all
@@ -200,17 +200,23 @@ async def test_the_ready_file_has_the_real_port_and_the_tunnels_facts(world: Wor
     assert seen == {"server": "vpn.example.org:443", "addresses": ["10.0.0.2"], "dns": ["10.0.0.1"], "mtu": 1400}
 
 
-async def test_the_second_signal_leaves_at_once(world: World) -> None:
+async def test_the_second_signal_leaves_at_once(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "socks"
+    if sys.platform != "win32":
+        listen = ListenSettings(addresses=(TcpAddress("127.0.0.1", 0), UnixAddress(path)))
+        world.configuration = replace(world.configuration, listen=listen)
     world.ends_slowly = trio.Event()
 
     async def twice() -> None:
         await world.ready()
+        assert path.exists() == (sys.platform != "win32")
         signal.raise_signal(signal.SIGINT)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert world.happened[-1] == "serving"
         signal.raise_signal(signal.SIGINT)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert world.happened[-1] == "left at once"
+        assert not path.exists()
         assert not world.ready_file.exists()
         assert world.ends_slowly is not None
         world.ends_slowly.set()
