@@ -16,6 +16,7 @@ import dns.rrset
 import h11
 import trio
 
+from ..errors import TunnelDown
 from ..net.autoconf.advertisement import (
     ROUTER_ADVERTISEMENT,
     PrefixInformation,
@@ -122,7 +123,11 @@ async def _serve_tcp(acceptor: TcpAcceptor, handler: Callable[[TcpStream], Await
 
     async with trio.open_nursery() as nursery:
         while True:
-            nursery.start_soon(serve, await acceptor.accept())
+            try:
+                stream = await acceptor.accept()
+            except TunnelDown:
+                return
+            nursery.start_soon(serve, stream)
 
 
 async def serve_echo(stream: TcpStream) -> None:

@@ -327,6 +327,7 @@ class Stack:
             connection.abort(now, error)
         for listener in list(self._listeners.values()):
             listener.close(now)
+            self.mark_dirty(listener)
         self._udp.abort_all(error)
         self._echoes.abort_all(error)
         self.connections.clear()

@@ -17,6 +17,8 @@ from .memory import DATAGRAM_COST, ENDPOINT_COST
 HEADER_SIZE = 8
 MAX_PAYLOAD = 65535 - 20 - HEADER_SIZE
 """What fits a packet of IPv4; IPv6 would take 20 octets more."""
+MAX_ERRORS = 64
+"""ICMP errors about an unconnected endpoint's datagrams that wait for its owner; older ones are dropped."""
 _URGENT_BYTES = 4096
 """An endpoint with no more than this to send (a DNS query, a game's update) passes bulk."""
 
@@ -75,7 +77,8 @@ class UdpEndpoint:
 
     __slots__ = (
         "__weakref__", "_charged", "_host", "_incoming", "_incoming_bytes", "_outgoing", "_outgoing_bytes", "_sent_any",
-        "allow_broadcast", "allow_multicast", "any_address", "closed", "dropped", "error", "local", "notify", "remote",
+        "allow_broadcast", "allow_multicast", "any_address", "closed", "dropped", "error", "errors", "local", "notify",
+        "remote",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +104,8 @@ class UdpEndpoint:
         """Whether it sends to multicast groups of IPv6; answers come from the members' own addresses."""
         self.error: SstpsocksError | None = None
         """Of a connected endpoint: what ICMP last said, or why the tunnel ended. The reader may clear it."""
+        self.errors: deque[tuple[DialError, Endpoint]] = deque(maxlen=MAX_ERRORS)
+        """Of one that is not connected: what ICMP said, and about which peer. The reader takes them out."""
         self.closed = False
         self.dropped = 0
         """Datagrams received that found the queue full."""
@@ -218,8 +223,8 @@ class UdpEndpoint:
         self._charge()
         self._host.mark_dirty(self)
 
-    def on_icmp_error(self, kind: IcmpErrorKind) -> bool:
-        """Take an ICMP error about a datagram to our peer; False when nothing was ever sent there.
+    def on_icmp_error(self, kind: IcmpErrorKind, remote: Endpoint) -> bool:
+        """Take an ICMP error about a datagram to ``remote``; False when none was ever sent.
 
         RFC 1122 section 4.1.3.3: "UDP MUST pass to the application layer all ICMP error messages that it receives from
         the IP layer". "Fragmentation needed" cannot be about IPv4, where we allow fragmentation; a "packet too big" of
@@ -227,10 +232,13 @@ class UdpEndpoint:
         """
         if kind is IcmpErrorKind.FRAGMENTATION_NEEDED:
             return self._sent_any and (self.any_address or self.local[0].version == 6)
-        if self.remote is None or not self._sent_any:
+        if not self._sent_any:
             return False
-        error: DialError = kind.to_error(f"{self.remote[0]} port {self.remote[1]} (UDP)")
-        self.error = error
+        error: DialError = kind.to_error(f"{remote[0]} port {remote[1]} (UDP)")
+        if self.remote is None:
+            self.errors.append((error, remote))
+        else:
+            self.error = error
         self._host.mark_dirty(self)
         return True
 

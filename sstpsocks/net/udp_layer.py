@@ -112,7 +112,11 @@ class UdpLayer:
         endpoint = self._connected.get(quote.destination + quote.source + ports)
         if endpoint is None:
             endpoint = self._listening(quote.source, int.from_bytes(quote.transport[:2], "big"))
-        return endpoint is not None and endpoint.on_icmp_error(kind)
+        if endpoint is None:
+            return False
+        return endpoint.on_icmp_error(
+            kind, (ip_address(quote.destination), int.from_bytes(quote.transport[2:4], "big"))
+        )
 
     def remove(self, endpoint: UdpEndpoint) -> None:
         """Free the endpoint's port."""

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import trio
 
+from ..errors import DialError
+
 IPAddress = IPv4Address | IPv6Address
 SocketAddress = tuple[IPAddress, int]
 """An address and a port."""
@@ -135,6 +137,64 @@ class TunnelDatagrams(Protocol):
         ...
 
 
+ErrorObserver = Callable[[DialError, IPAddress, int], None]
+"""Told what ICMP said, and about a datagram to whom."""
+
+
+class TunnelUdpPort(Protocol):
+    """A UDP port inside the tunnel, connected to nobody.
+
+    When the tunnel is lost it is lost with it: every call raises TunnelDown then, also after a reconnect.
+    """
+
+    on_error: ErrorObserver | None
+    """Called with each ICMP error about a datagram that was sent here; must neither block nor raise."""
+    notify: Callable[[], None] | None
+    """Called when receive_nowait() may have something, or the port was lost; must neither block nor raise."""
+
+    @property
+    def local_address(self) -> SocketAddress:
+        """Our address and port in the tunnel: the first of our addresses when it has several."""
+        ...
+
+    @property
+    def icmp_errors(self) -> int:
+        """ICMP errors that came about its datagrams."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that came and found its queue full."""
+        ...
+
+    def send_nowait(self, payload: bytes, address: IPAddress, port: int) -> bool:
+        """Queue one datagram; False when too many wait already and it was dropped.
+
+        Raises NetworkUnreachable, DeniedByRule for an address of no host, TunnelDown, trio.ClosedResourceError after
+        close(), LocalProtocolError for a payload of more than 65507 octets.
+        """
+        ...
+
+    async def send_to(self, payload: bytes, address: IPAddress, port: int) -> None:
+        """Do what send_nowait() does, and let others run."""
+        ...
+
+    def receive_nowait(self) -> tuple[bytes, IPAddress, int] | None:
+        """Return the next payload and who sent it, None when there is none. Raises as receive_from() does."""
+        ...
+
+    async def receive_from(self) -> tuple[bytes, IPAddress, int]:
+        """Return the next payload and who sent it: anybody in the tunnel.
+
+        Raises TunnelDown when the tunnel went away, trio.ClosedResourceError after close().
+        """
+        ...
+
+    def close(self) -> None:
+        """Close it; pending receives raise trio.ClosedResourceError."""
+        ...
+
+
 class Network(Protocol):
     """A tunnel that may be up or down."""
 
@@ -178,5 +238,24 @@ class Network(Protocol):
         """Open a UDP socket with a random local port, connected to one peer.
 
         Raises TunnelDown or NetworkUnreachable.
+        """
+        ...
+
+
+class OpenNetwork(Network, Protocol):
+    """A tunnel in which one can also be reached."""
+
+    def listen_tcp(self, port: int = 0, *, peer: IPAddress | None = None) -> TunnelListener:
+        """Take TCP connections from inside the tunnel at a port of all our addresses, 0 for a random free one.
+
+        ``peer``: who is expected, which decides which of our addresses the listener names; anybody may connect all the
+        same. Raises TunnelDown, NetworkUnreachable, LocalProtocolError when the port is in use.
+        """
+        ...
+
+    def open_udp_port(self, port: int = 0) -> TunnelUdpPort:
+        """Open a UDP port that is connected to nobody, 0 for a random one.
+
+        Raises TunnelDown, TooManyConnections, LocalProtocolError when the port is in use.
         """
         ...

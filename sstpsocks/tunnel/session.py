@@ -17,7 +17,7 @@ from ..net.stack import Stack
 from ..ppp.auth import Credentials
 from .alternatives import KeptCredentials, in_order, moves_on, none_reached
 from .connection import ServerConnection
-from .datagrams import UdpSocket
+from .datagrams import UdpPort, UdpSocket
 from .driver import Driver
 from .eap_login import EapLogin
 from .entropy_source import SystemEntropy
@@ -26,7 +26,7 @@ from .ping import ping
 from .reach import Dial, connect_transport
 from .settings import TunnelSettings
 from .steps import Step, StepObserver, StepReport, ignore_steps
-from .streams import TcpStream
+from .streams import TcpAcceptor, TcpStream
 
 if TYPE_CHECKING:
     from .taps import PcapTap
@@ -39,6 +39,9 @@ PATIENT_DELAY = 30.0
 # A tunnel that did not stand that long counts as another failed try: a server that ends each tunnel at once is not
 # dialled, and logged in to, without a pause.
 STABLE_PERIOD = 10.0
+
+# Connections that wait to be accepted by one listening port inside the tunnel.
+LISTEN_BACKLOG = 32
 
 
 class TunnelStatus(Enum):
@@ -259,6 +262,24 @@ class Session:
         driver, stack = self._require(address)
         return UdpSocket(stack.open_udp(address, port), (address, port), driver)
 
+    def listen_tcp(self, port: int = 0, *, peer: IPAddress | None = None) -> TcpAcceptor:
+        """Take TCP connections from inside the tunnel at ``port``, 0 for a random free one.
+
+        ``peer``: who is expected, which decides which of our addresses the acceptor names; anybody may connect all the
+        same. Raises TunnelDown, NetworkUnreachable, LocalProtocolError for a port in use, TooManyConnections.
+        """
+        driver, stack = self._require(peer)
+        address = stack.source_for(peer) if peer is not None else None
+        return TcpAcceptor(stack.listen_tcp(port, backlog=LISTEN_BACKLOG), driver, address)
+
+    def open_udp_port(self, port: int = 0) -> UdpPort:
+        """Open a UDP port that is connected to nobody, 0 for a random one.
+
+        Raises TunnelDown, LocalProtocolError for a port in use, or TooManyConnections.
+        """
+        driver, stack = self._require(None)
+        return UdpPort(stack.open_udp(local_port=port or None), driver, self._require)
+
     async def ping(self, address: IPAddress, size: int = 84, limit: float = 5.0, *, df: bool = False) -> float:
         """Send an echo request of ``size`` octets, IP header included, and return the seconds until its reply.
 
@@ -268,7 +289,8 @@ class Session:
         driver, stack = self._require(address)
         return await ping(stack, driver, address, size=size, limit=limit, dont_fragment=df)
 
-    def _require(self, address: IPAddress) -> tuple[Driver, Stack]:
+    def _require(self, address: IPAddress | None) -> tuple[Driver, Stack]:
+        """Return what carries packets. Raises TunnelDown, NetworkUnreachable for an address that is not reached."""
         connection = self._connection
         if connection is None or connection.driver is None or connection.stack is None:
             hint = "" if self._closed.is_set() else "it is being dialled again"
@@ -276,7 +298,11 @@ class Session:
         if isinstance(address, IPv6Address):
             if not any(map(is_global_ipv6, connection.addresses)):
                 raise NetworkUnreachable(f"{address}: the tunnel carries no IPv6")
-        elif connection.strict_table is not None and connection.strict_table.lookup(address) is None:
+        elif (
+            address is not None
+            and connection.strict_table is not None
+            and connection.strict_table.lookup(address) is None
+        ):
             raise NetworkUnreachable(
                 f"{address}: none of the routes that the server pushed leads there", hint="--strict-routes is on"
             )

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from ..errors import TunnelDown
 from ..net.tcp.receive import join_leftovers
 from .conflict import OneAtATime
-from .network import SocketAddress, TunnelStream
+from .network import IPAddress, SocketAddress, TunnelStream
 
 if TYPE_CHECKING:
     from ..net.tcp.connection import TcpConnection
@@ -270,32 +271,45 @@ class TcpStream(TunnelStream):
 
 
 class TcpAcceptor:
-    """Connections that peers open to a listening port of the stack."""
+    """Connections that peers open to a listening port of the stack; implements TunnelListener.
 
-    def __init__(self, listener: TcpListener, pump: Pump) -> None:
+    ``address``: the one of ours that peers are told, the first unless it is given.
+    """
+
+    def __init__(self, listener: TcpListener, pump: Pump, address: IPAddress | None = None) -> None:
         self._listener = listener
         self._pump = pump
+        self._address = address if address is not None else listener.host.address
         self._lot = trio.lowlevel.ParkingLot()
         self._closed = False
         listener.notify = self._wake
 
     async def accept(self) -> TcpStream:
-        """Wait for a connection. Raises trio.ClosedResourceError after close()."""
+        """Wait for a connection. Raises trio.ClosedResourceError after close(), TunnelDown without the tunnel."""
         await trio.lowlevel.checkpoint()
         while True:
-            if self._closed or self._listener.closed:
+            if self._closed:
                 raise trio.ClosedResourceError
+            if self._listener.closed:
+                raise TunnelDown("the tunnel of this listening port is gone")
             connection = self._listener.accept()
             if connection is not None:
                 return TcpStream(connection, self._pump)
             await self._lot.park()
 
+    @property
+    def local_address(self) -> SocketAddress:
+        """Our address and port in the tunnel."""
+        return self._address, self._listener.port
+
     def close(self) -> None:
-        """Stop listening; connections that were accepted live on."""
-        self._closed = True
-        self._listener.notify = None
-        self._listener.close()
-        self._wake()
+        """Stop listening; connections that were accepted live on, those that wait are reset."""
+        if not self._closed:
+            self._closed = True
+            self._listener.notify = None
+            self._listener.close(self._pump.now())
+            self._pump.flush()
+            self._wake()
 
     def _wake(self) -> None:
         self._lot.unpark_all()
