@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from ..base.listen_address import DEFAULT_MODE, Activated, ListenAddress, TcpAddress, UnixAddress
 from ..errors import ConfigError
+from ..proxy.peer_user import can_tell_users
 from . import values
 from .credentials import first_line_of
 from .layers import Layers, Setting
@@ -30,6 +31,8 @@ class ListenSettings:
     users: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """More of them, out of a file."""
     max_connections: int = DEFAULT_MAX_CONNECTIONS
+    same_user: bool = False
+    """Whether other users of this machine are cut off."""
     open_to_all: bool = False
     """Whether other machines may reach it: there are credentials, or the user said so."""
 
@@ -66,8 +69,20 @@ def listen_settings(layers: Layers) -> ListenSettings:
         credentials=credentials,
         users=users,
         max_connections=layers.integer("max_connections", DEFAULT_MAX_CONNECTIONS),
+        same_user=_same_user(layers),
         open_to_all=allowed,
     )
+
+
+def _same_user(layers: Layers) -> bool:
+    if not layers.switch("same_user"):
+        return False
+    if not can_tell_users():
+        raise ConfigError(
+            "--same-user: only Linux tells whose a connection is",
+            hint="Ask for credentials with --socks-user and --socks-password-file, or listen on a Unix socket",
+        )
+    return True
 
 
 def parse_listen_address(text: str, folder: Path = Path()) -> ListenAddress:

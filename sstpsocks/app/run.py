@@ -51,6 +51,7 @@ async def serve_socks(tunnel: Tunnel, listen: ListenSettings, listeners: Listene
         tunnel.dialer,
         users=Users(listen.all_users),
         max_connections=listen.max_connections,
+        only_own_user=listen.same_user,
     )
     await server.serve(listeners)
 

@@ -22,6 +22,7 @@ from .context import ConnectionContext, Pages, no_pages
 from .http.server import serve_http
 from .outlet import Outlet
 from .overdue import Overdue
+from .peer_user import is_own_user
 from .relay import read, reset_socket
 from .socks.server import serve_socks
 from .users import NOBODY_ASKED, Users
@@ -41,7 +42,8 @@ class ProxyPort:
 
     ``users``: who may use it; without any, everybody who reaches it. ``handshake_timeout``: seconds a client has to say
     what it wants. ``dial_timeout``: seconds a connection may take to open, names included, None for as long as the
-    tunnel's own limits. ``pages``: what it answers to a web browser that asks the port itself.
+    tunnel's own limits. ``pages``: what it answers to a web browser that asks the port itself. ``only_own_user``: cut
+    connections of other users of this machine, and of other machines, before they say anything (Linux).
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class ProxyPort:
         handshake_timeout: float = 10.0,
         dial_timeout: float | None = None,
         pages: Pages = no_pages,
+        only_own_user: bool = False,
     ) -> None:
         self._outlet = outlet
         self._users = users
         self._max_connections = max_connections
         self._dial_timeout = dial_timeout
         self._pages = pages
+        self._only_own_user = only_own_user
         self._overdue = Overdue(handshake_timeout)
         self._overdue_refusers = Overdue(min(REFUSER_TIMEOUT, handshake_timeout))
         self._numbers = itertools.count(1)
@@ -131,6 +135,11 @@ class ProxyPort:
                 return
             except ConnectionAbortedError:
                 continue  # it has gone away already
+            if self._only_own_user and not is_own_user(client):
+                _logger.warning("connection refused: it is not from a program of this user")
+                client.setblocking(False)
+                reset_socket(client)
+                continue
             served = self.active < self._max_connections
             if served:
                 self.active += 1

@@ -21,6 +21,7 @@ OPTIONS: tuple[Option, ...] = (
     _TOPIC.switch(
         "allow-remote", "let --listen take an address that other machines reach without asking for credentials"
     ),
+    _TOPIC.switch("same-user", "let only programs of the user that runs this use the port (Linux)"),
     _TOPIC.text("socks-user", "NAME", "the user name that local programs must give"),
     _TOPIC.file("socks-password-file", "the password that they must give is the first line of FILE"),
     _TOPIC.file("socks-users-file", "more users: a line NAME:PASSWORD each, in a FILE that only its owner can read"),
