@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..tunnel.settings import TunnelSettings
@@ -18,9 +19,13 @@ from .listen_config import ListenSettings as ListenSettings
 from .listen_config import listen_settings
 from .login_config import NOBODY, username_of
 from .proxy_config import ProxyConfiguration
+from .rules_config import check_names, rules_of
 from .sources import Sources, check_together, read_sources
 from .tls_config import first_use, tls_settings, tls_warnings
 from .tunnel_config import tunnel_settings
+
+if TYPE_CHECKING:
+    from ..proxy.routing.language import Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,8 @@ class Configuration:
     """The port that leads to all tunnels."""
     dns_listen: tuple[DnsAddress, ...] = ()
     """Where DNS queries of local programs are answered."""
+    rules: tuple[Rule, ...] = ()
+    """Which way a connection takes; what none is about goes to the first tunnel."""
     output: OutputSettings
     name: str = ""
     """Of the profile behind ``tunnel``; empty when none was chosen."""
@@ -120,6 +127,7 @@ def build(
         tunnels.append(tunnel)
         warnings += said
     check_together(tunnels)
+    check_names([tunnel.name for tunnel in tunnels])
     first = tunnels[0]
     return Configuration(
         name=first.name,
@@ -130,6 +138,7 @@ def build(
         others=tuple(tunnels[1:]),
         listen=listen_settings(sources.shared),
         dns_listen=dns_addresses(sources.shared),
+        rules=rules_of(sources.shared, tuple(sources.tunnels)),
         output=_output(sources.shared),
         first_use_prompt=prompt,
         warnings=tuple(warnings),

@@ -111,6 +111,8 @@ def _replace(setting: Setting, value: Raw) -> Setting:
 def _split_list(option: Option, items: Iterable[str]) -> tuple[str, ...]:
     if option.key == "profile":  # names may hold spaces
         return tuple(part.strip() for item in items for part in item.split(",") if part.strip())
+    if option.key == "rule":  # one rule has spaces and commas
+        return tuple(part.strip() for item in items for part in item.split(";") if part.strip())
     return tuple(part for item in items for part in item.replace(",", " ").split())
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -32,9 +32,15 @@ class Ready:
     dns_listen: tuple[str, ...] = ()
     """Where DNS queries are answered, as "host:port" with the real port."""
 
+    tunnels: Mapping[str, Ready] = field(default_factory=dict)
+    """With several tunnels those that are up, by name, each with its own port; the other facts are the first one's."""
+
     def to_json(self) -> str:
         """Return one JSON object on one line."""
-        document: dict[str, Sequence[str] | str | int] = {
+        return json.dumps(self._document()) + "\n"
+
+    def _document(self) -> dict[str, object]:
+        document: dict[str, object] = {
             "listen": self.listen,
             "server": self.server,
             "addresses": self.addresses,
@@ -48,7 +54,9 @@ class Ready:
             document["routes"] = self.routes
         if self.search:
             document["search"] = self.search
-        return json.dumps(document) + "\n"
+        if self.tunnels:
+            document["tunnels"] = {name: ready._document() for name, ready in self.tunnels.items()}
+        return document
 
 
 class ReadyFile:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -10,10 +10,14 @@ from typing import Protocol
 import trio
 
 from ..dns.listener import DnsListener
+from ..errors import ConfigError
 from ..library import Tunnel, run_tunnel
+from ..proxy.context import Pages, no_pages
 from ..proxy.listen import Listeners as Listeners
 from ..proxy.listen import name_of, open_all
+from ..proxy.outlet import Outlet
 from ..proxy.port import ProxyPort
+from ..proxy.routing.table import RuleTable
 from ..proxy.users import Users
 from ..tunnel.session import StateObserver, TunnelState, TunnelStatus
 from ..tunnel.settings import CredentialReason, CredentialRequest, TunnelSettings
@@ -24,8 +28,10 @@ from .dns_port import open_dns_port, serve_dns_port, tell_leaks
 from .failures import EXIT_OK
 from .limits import allow_open_files
 from .messages import Display
+from .pac import pac_pages
 from .prompts import set_before_prompts
 from .readyfile import Ready, ReadyFile
+from .rules_config import UNNAMED
 from .signals import leave_at_once, run_until_signalled
 from .values import host_port
 
@@ -47,11 +53,17 @@ class OpenTunnel(Protocol):
 
 async def serve_socks(tunnel: Tunnel, listen: ListenSettings, listeners: Listeners) -> None:
     """Serve SOCKS and HTTP until cancelled."""
+    pages = pac_pages(lambda: RuleTable((), UNNAMED), tuple(map(name_of, listeners)))
+    await serve_port(tunnel.dialer, listen, listeners, pages)
+
+
+async def serve_port(outlet: Outlet, listen: ListenSettings, listeners: Listeners, pages: Pages = no_pages) -> None:
+    """Serve SOCKS and HTTP until cancelled, with a way out and the pages that the port itself answers."""
     server = ProxyPort(
-        tunnel.dialer,
+        outlet,
+        pages=pages,
         users=Users(listen.all_users),
         max_connections=listen.max_connections,
-        only_own_user=listen.same_user,
     )
     await server.serve(listeners)
 
@@ -76,6 +88,9 @@ async def run_connect(configuration: Configuration, display: Display, engine: En
 
     Raises SstpsocksError (possibly inside an exception group) when the tunnel cannot be set up or is lost for good.
     """
+    if configuration.others or configuration.rules:
+        # Never one tunnel in silence where several were asked for, nor past the rules.
+        raise ConfigError("this command takes one tunnel and no rules", hint="Leave out --rule, choose with --profile")
     command = _Connect(configuration, display, engine if engine is not None else Engine())
     return await command.run()
 
@@ -154,7 +169,7 @@ class _Connect:
                 await proxy.credentials.prepare(CredentialRequest(CredentialReason.LOGIN, proxy.username, str(proxy)))
 
     async def _announce(self, tunnel: Tunnel, listeners: Listeners) -> None:
-        ready = _ready(tunnel, listeners, self._dns)
+        ready = ready_of(tunnel, listeners, self._dns)
         if self._ready_file is not None:
             self._ready_file.write(ready)
         credentials = self._configuration.listen.credentials
@@ -178,10 +193,11 @@ class _Connect:
             await self._changed.wait()
             self._changed = trio.Event()
             if tunnel.network.up:
-                ready_file.write(_ready(tunnel, listeners, self._dns))
+                ready_file.write(ready_of(tunnel, listeners, self._dns))
 
 
-def _ready(tunnel: Tunnel, listeners: Listeners, dns: list[DnsListener]) -> Ready:
+def ready_of(tunnel: Tunnel, listeners: Sequence[trio.SocketListener], dns: Sequence[DnsListener]) -> Ready:
+    """Return what the ready file says of a tunnel and the ports to it."""
     info = tunnel.info
     return Ready(
         listen=tuple(name_of(listener) for listener in listeners),

@@ -11,7 +11,6 @@ from functools import partial
 
 import trio
 
-from ..errors import ConfigError
 from ..tunnel.head_start import head_start
 from .config import Configuration
 from .messages import Display
@@ -23,12 +22,10 @@ def _load() -> None:
 
 async def start_connect(configuration: Configuration, display: Display) -> int:
     """Connect, serve until a signal ends it, and return the exit code; see run_connect()."""
-    if configuration.others:
-        # Never one tunnel in silence where several were asked for.
-        names = ", ".join(tunnel.name for tunnel in configuration.tunnels)
-        raise ConfigError(
-            f"several tunnels at once are asked for ({names}), and only one can be up", hint="Choose it with --profile"
-        )
+    if configuration.others or configuration.rules:
+        from .run_several import run_several
+
+        return await run_several(configuration, display)
     sources = (configuration.password, *configuration.proxy_passwords)
     if any(source.asks_before_dialling for source in sources):
         # Nobody types a password so fast, and the server would be kept waiting.

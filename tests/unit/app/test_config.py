@@ -208,6 +208,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "dns-suffix": "corp.example",
         "dns-server": "hq.example=10.1.0.53,ads.example=refuse",
         "dns-rest": "system",
+        "rule": "10.0.0.0/8, .corp.example port 1-5 -> direct; all port 25 -> refuse",
         "pcap": str(tmp_path / "x.pcapng"),
         "connect-timeout": "1",
         "tls-timeout": "2",
@@ -247,7 +248,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
 
     def comparable(configuration: Configuration) -> str:
         assert configuration.listen.all_users == (("local", "open"), ("another", "secret"))
-        return repr((configuration.tunnel, configuration.listen, configuration.output))
+        return repr((configuration.tunnel, configuration.listen, configuration.rules, configuration.output))
 
     by_flags = comparable(load(tmp_path, *flags))
     assert "192.0.2.7" in by_flags

@@ -28,6 +28,7 @@ from sstpsocks.base.listen_address import TcpAddress, UnixAddress
 from sstpsocks.errors import AuthenticationFailed, ConfigError, SstpsocksError, TransportFailed, TunnelClosed
 from sstpsocks.proxy import port
 from sstpsocks.proxy.listen import open_all
+from sstpsocks.proxy.routing.language import parse_rule
 from sstpsocks.tunnel.session import StateObserver, TunnelInfo, TunnelState, TunnelStatus
 from sstpsocks.tunnel.settings import TrustSettings, TunnelSettings
 from sstpsocks.tunnel.steps import Step, StepObserver, StepReport
@@ -391,3 +392,14 @@ async def test_no_more_connections_are_promised_than_files_may_be_open(
     monkeypatch.setattr("sstpsocks.app.run.allow_open_files", lambda count: min(count, allowed))
     assert await during(world, lambda _: signal.raise_signal(signal.SIGINT)) == 0
     assert world.connections_allowed == cap
+
+
+async def test_rules_and_other_tunnels_are_never_left_out_in_silence(world: World) -> None:
+    one = world.configuration
+    for more in (
+        replace(one, rules=(parse_rule("all port 25 -> refuse"),)),
+        replace(one, others=(replace(one.tunnels[0], name="b"),)),
+    ):
+        with pytest.raises(ConfigError, match="one tunnel and no rules"):
+            await run_connect(more, TerminalDisplay(world.screen, {}), world.engine)
+    assert world.happened == []

@@ -19,7 +19,7 @@ from sstpsocks.app.credentials import FixedPassword, PasswordSource, PromptPassw
 from sstpsocks.app.messages import LogDisplay
 from sstpsocks.app.run import Engine
 from sstpsocks.base.listen_address import TcpAddress
-from sstpsocks.errors import ConfigError
+from sstpsocks.proxy.routing.language import parse_rule
 from sstpsocks.tunnel.settings import TrustSettings, TunnelSettings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -131,8 +131,18 @@ async def test_nobody_is_called_while_a_person_types(
     assert (engines[0] is not None) is early
 
 
-async def test_of_several_tunnels_one_is_never_taken_in_silence() -> None:
+@pytest.mark.parametrize("several", [True, False])
+async def test_several_tunnels_or_rules_take_the_router(several: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     one = configuration(FixedPassword("x", "test"))
-    both = replace(one, name="a", others=(replace(one.tunnels[0], name="b"),))
-    with pytest.raises(ConfigError, match="several tunnels at once are asked for"):
-        await start.start_connect(both, LogDisplay(io.StringIO()))
+    many = replace(one, name="a", others=(replace(one.tunnels[0], name="b"),))
+    ruled = replace(one, rules=(parse_rule("all port 25 -> refuse"),))
+    given: list[Configuration] = []
+
+    async def run_several(configuration: Configuration, _display: object) -> int:
+        given.append(configuration)
+        return 0
+
+    monkeypatch.setattr("sstpsocks.app.run_several.run_several", run_several)
+    wanted = many if several else ruled
+    assert await start.start_connect(wanted, LogDisplay(io.StringIO())) == 0
+    assert given == [wanted]
