@@ -43,9 +43,10 @@ def can_tell_users() -> bool:
 
 def is_own_user(client: socket.socket) -> bool:
     """Tell whether the other end of an accepted connection is a program of our own user on this machine."""
+    own = None
     if sys.platform == "linux":
-        return peer_user(client) == os.geteuid()
-    return False
+        own = os.geteuid()
+    return own is not None and peer_user(client) == own
 
 
 def peer_user(client: socket.socket) -> int | None:
@@ -63,10 +64,10 @@ def peer_user(client: socket.socket) -> int | None:
 
 
 def _user_behind_unix_socket(client: socket.socket) -> int | None:
+    user = None
     if sys.platform == "linux":
         _pid, user, _group = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        return int(user)
-    return None
+    return user
 
 
 def _packed(address: str) -> bytes:
