@@ -64,6 +64,7 @@ async def serve_port(outlet: Outlet, listen: ListenSettings, listeners: Listener
         pages=pages,
         users=Users(listen.all_users),
         max_connections=listen.max_connections,
+        only_own_user=listen.same_user,
     )
     await server.serve(listeners)
 
