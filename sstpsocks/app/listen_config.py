@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl
 
 from ..base.listen_address import DEFAULT_MODE, Activated, ListenAddress, TcpAddress, UnixAddress
 from ..errors import ConfigError
-from ..proxy.peer_user import can_tell_users
 from . import values
 from .credentials import first_line_of
 from .layers import Layers, Setting
@@ -77,6 +76,8 @@ def listen_settings(layers: Layers) -> ListenSettings:
 def _same_user(layers: Layers) -> bool:
     if not layers.switch("same_user"):
         return False
+    from ..proxy.peer_user import can_tell_users  # not before the server is called: it is for those only who ask
+
     if not can_tell_users():
         raise ConfigError(
             "--same-user: only Linux tells whose a connection is",

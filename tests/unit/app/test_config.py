@@ -191,6 +191,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "hlak": "zero",
         "listen": "0.0.0.0:0",
         "allow-remote": "true",
+        "same-user": "true",
         "socks-user": "local",
         "socks-password-file": str(socks),
         "socks-users-file": str(users),
@@ -234,7 +235,14 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
     assert set(given) | left_out == {option.name for option in OPTIONS}
 
     variables = {name.upper().replace("-", "_"): value for name, value in given.items()}
-    switches = ("allow-remote", "dns-allow-remote", "strict-routes", "one-time-password", "trust-on-first-use")
+    switches = (
+        "allow-remote",
+        "same-user",
+        "dns-allow-remote",
+        "strict-routes",
+        "one-time-password",
+        "trust-on-first-use",
+    )
     flags = [given["server"], "-vv", *(f"--{name}" for name in switches)]
     lines = []
     for option in OPTIONS:
