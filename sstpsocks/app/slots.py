@@ -13,10 +13,11 @@ from ..dns.replies import make_reply
 from ..dns.table import reverse_address
 from ..errors import DialError, TunnelDown
 from ..library import Tunnel
+from ..proxy.outlet import Datagrams
 from ..proxy.routing.language import REFUSE
 from ..proxy.routing.router import Router
 from ..proxy.routing.table import Decision
-from ..tunnel.network import IPAddress, TunnelDatagrams, TunnelStream
+from ..tunnel.network import IPAddress, TunnelDatagrams, TunnelListener, TunnelStream
 
 
 class Slot:
@@ -45,6 +46,14 @@ class Slot:
     async def resolve(self, name: str) -> list[IPAddress]:
         """Look a name up; see Outlet."""
         return await self._require().dialer.resolve(name)
+
+    def open_datagrams(self) -> Datagrams:
+        """Open a UDP socket; see Outlet."""
+        return self._require().dialer.open_datagrams()
+
+    async def listen_tcp(self, port: int = 0, host: str | IPAddress | None = None) -> TunnelListener:
+        """Take connections from inside the tunnel; see Outlet."""
+        return await self._require().dialer.listen_tcp(port, host)
 
     async def answer(self, query: dns.message.Message) -> dns.message.Message:
         """Answer a DNS query; see Answers."""

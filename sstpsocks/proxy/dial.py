@@ -7,10 +7,13 @@ from ipaddress import IPv6Address
 
 from ..dns.resolver import Resolver
 from ..errors import DeniedByRule, NetworkUnreachable, TunnelDown
-from ..tunnel.network import IPAddress, Network, TunnelStream, is_global_ipv6
+from ..tunnel.network import IPAddress, OpenNetwork, TunnelListener, TunnelStream, is_global_ipv6
 from .addresses import dialling_order
+from .datagrams import DialledDatagrams
 from .happy_eyeballs import connect_to_first
-from .rules import denied_reason, parse_target
+from .rules import denied_reason, is_anybody, parse_target
+
+ANY_PORT = 1  # for questions that are about no port
 
 _logger = logging.getLogger("sstpsocks.proxy")
 
@@ -18,7 +21,7 @@ _logger = logging.getLogger("sstpsocks.proxy")
 class Dialer:
     """Opens connections by name or address, inside the tunnel and nowhere else."""
 
-    def __init__(self, network: Network, resolver: Resolver) -> None:
+    def __init__(self, network: OpenNetwork, resolver: Resolver) -> None:
         self._network = network
         self._resolver = resolver
 
@@ -62,6 +65,42 @@ class Dialer:
         self._check_up()
         return await self._resolver.resolve(name)
 
+    def open_datagrams(self) -> DialledDatagrams:
+        """Open a UDP socket whose datagrams go where connections go. Raises TunnelDown or TooManyConnections."""
+        return DialledDatagrams(self._network.open_udp_port(), self._known_address, self._found_address)
+
+    async def listen_tcp(self, port: int = 0, host: str | IPAddress | None = None) -> TunnelListener:
+        """Take TCP connections from inside the tunnel; see Outlet."""
+        if host is None or is_anybody(host):
+            return self._network.listen_tcp(port)
+        return self._network.listen_tcp(port, peer=await self._found_address(host))
+
+    def _known_address(self, host: str | IPAddress, port: int = ANY_PORT) -> IPAddress | None:
+        """Return where a datagram goes, None when a name must be looked up for that. Raises a DialError."""
+        self._check_up()
+        target, name = _judge(host, port)
+        if not isinstance(target, str):
+            self._check_reachable(target)
+            return target
+        addresses = self._resolver.known(name)
+        return self._best(target, addresses) if addresses else None
+
+    async def _found_address(self, host: str | IPAddress, port: int = ANY_PORT) -> IPAddress:
+        """Return where a datagram goes. Raises a DialError."""
+        known = self._known_address(host, port)
+        if known is not None:
+            return known
+        target, name = _judge(host, port)
+        return self._best(str(target), await self._resolver.resolve(name))
+
+    def _best(self, name: str, addresses: list[IPAddress]) -> IPAddress:
+        allowed = self._allowed(name, addresses)
+        if not allowed:
+            raise DeniedByRule(f"{name} has only addresses that are never reached through the tunnel")
+        best = dialling_order(allowed, self._network.local_addresses)[0]
+        self._check_reachable(best)
+        return best
+
     def _check_up(self) -> None:
         if not self._network.up:
             raise TunnelDown("the tunnel is down")
@@ -94,7 +133,7 @@ def _judge(host: str | IPAddress, port: int) -> tuple[str | IPAddress, str]:
     """Return the target, and the name to look up when it is one. Raises what the rules say against it."""
     target = parse_target(host)
     if not 0 < port < 65536:
-        raise DeniedByRule(f"there is no TCP port {port}")
+        raise DeniedByRule(f"there is no port {port}")
     if not isinstance(target, str):
         return target, ""
     # A final dot says that the name is complete, and is not to be looked for in the search domains.

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from ..tunnel.network import IPAddress, TunnelStream
+    from collections.abc import Callable
+
+    from ..tunnel.network import ErrorObserver, IPAddress, TunnelListener, TunnelStream
 
 
 class Outlet(Protocol):
@@ -29,12 +31,41 @@ class Outlet(Protocol):
         """Return the addresses of a name. Raises NameNotFound, NameLookupFailed or another DialError."""
         ...
 
+    def open_datagrams(self) -> Datagrams:
+        """Open a UDP socket that is connected to nobody. Raises a DialError; TunnelDown without a tunnel."""
+        ...
+
+    async def listen_tcp(self, port: int = 0, host: str | IPAddress | None = None) -> TunnelListener:
+        """Take TCP connections from inside the tunnel at ``port``, 0 for a free one.
+
+        ``host`` is who is expected, None or 0.0.0.0 for anybody; it decides which tunnel listens, and with which of our
+        addresses, but who connects is for the caller to look at. Raises a DialError, or LocalProtocolError when the
+        port is in use.
+        """
+        ...
+
 
 class Datagrams(Protocol):
     """A UDP socket that is connected to nobody: each datagram names its peer."""
 
-    async def send_to(self, payload: bytes, host: str | IPAddress, port: int) -> None:
-        """Send one datagram; a name is looked up by the rules that hold for connections. Raises a DialError."""
+    notify: Callable[[], None] | None
+    """Called when receive_nowait() may have something, or the tunnel was lost; must neither block nor raise."""
+    on_error: ErrorObserver | None
+    """Called with each ICMP error about a datagram that was sent here; must neither block nor raise."""
+
+    def send_nowait(self, payload: bytes, host: str | IPAddress, port: int) -> IPAddress | None:
+        """Send one datagram, or drop it when too many wait, and return where to; None when that takes send_to().
+
+        It does for a name that has to be looked up first. Raises a DialError.
+        """
+        ...
+
+    async def send_to(self, payload: bytes, host: str | IPAddress, port: int) -> IPAddress:
+        """Send one datagram and return where to; a name is looked up as for connections. Raises a DialError."""
+        ...
+
+    def receive_nowait(self) -> tuple[bytes, IPAddress, int] | None:
+        """Return the next datagram's payload and who sent it, None when there is none. Raises as receive_from()."""
         ...
 
     async def receive_from(self) -> tuple[bytes, IPAddress, int]:

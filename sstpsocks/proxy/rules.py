@@ -39,6 +39,13 @@ def parse_target(host: str | IPAddress) -> IPAddress | str:
     return target
 
 
+def is_anybody(host: str | IPAddress) -> bool:
+    """Whether it is 0.0.0.0 or ::, which a client writes when it cannot tell who will call."""
+    if isinstance(host, str):
+        return host in ("0.0.0.0", "::")  # noqa: S104  # compared with, not bound to
+    return host.is_unspecified
+
+
 def denied_reason(address: IPAddress) -> str:
     """Return why an address is never dialled ("a loopback address"), or an empty string."""
     if isinstance(address, IPv6Address):

@@ -17,6 +17,7 @@ import trio
 
 from sstpsocks.errors import ConnectionLost, ConnectionRefused, TunnelDown
 from sstpsocks.tunnel.network import IPAddress, SocketAddress, TunnelStream
+from tests.helpers.fake_ports import FakeListener, FakeUdpPort
 
 LOCAL_ADDRESS = IPv4Address("10.9.0.2")
 DNS_SERVER = IPv4Address("10.9.0.53")
@@ -341,6 +342,8 @@ class FakeNetwork:
         self.dialled: list[SocketAddress] = []
         self.dials_cancelled = 0
         self.streams: list[FakeTunnelStream] = []
+        self.listeners: list[FakeListener] = []
+        self.udp_ports: list[FakeUdpPort] = []
 
     def add(self, address: str, port: int, target: Handler | Exception | None) -> None:
         self.targets[(ip_address(address), port)] = target
@@ -409,6 +412,20 @@ class FakeNetwork:
         datagrams = FakeDatagrams(lambda wire: server.answer(wire, "udp"), local, (address, port))
         server.sockets.append(datagrams)
         return datagrams
+
+    def listen_tcp(self, port: int = 0, *, peer: IPAddress | None = None) -> FakeListener:
+        if not self.up:
+            raise TunnelDown("the tunnel is down")
+        listener = FakeListener((LOCAL_ADDRESS, port or next(self._ports)), peer)
+        self.listeners.append(listener)
+        return listener
+
+    def open_udp_port(self, port: int = 0) -> FakeUdpPort:
+        if not self.up:
+            raise TunnelDown("the tunnel is down")
+        opened = FakeUdpPort((LOCAL_ADDRESS, port or next(self._ports)))
+        self.udp_ports.append(opened)
+        return opened
 
     def _dns_over_tcp(self, server: FakeDns) -> Handler:
         async def serve(stream: FakeTunnelStream) -> None:

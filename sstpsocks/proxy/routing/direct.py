@@ -25,8 +25,9 @@ from ...errors import (
     NetworkUnreachable,
     TooManyConnections,
 )
-from ...tunnel.network import IPAddress, TunnelStream
+from ...tunnel.network import IPAddress, TunnelListener, TunnelStream
 from ..happy_eyeballs import connect_to_first
+from ..outlet import Datagrams
 from ..relay import close_socket
 from ..rules import denied_reason, parse_target
 from .direct_stream import DirectStream
@@ -90,6 +91,14 @@ class Direct:
                 address = address.ipv4_mapped
             addresses.append(address)
         return list(dict.fromkeys(addresses))
+
+    def open_datagrams(self) -> Datagrams:
+        """Raise DeniedByRule: datagrams pass through tunnels only."""
+        raise DeniedByRule("datagrams are not sent past the tunnels, whatever the rules say about connections")
+
+    async def listen_tcp(self, port: int = 0, host: str | IPAddress | None = None) -> TunnelListener:
+        """Raise DeniedByRule: nobody outside the tunnels may call."""
+        raise DeniedByRule("a port is opened inside a tunnel only, whatever the rules say about connections")
 
     async def _connect(self, address: IPAddress, port: int) -> TunnelStream:
         try:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from ...errors import DeniedByRule, NetworkUnreachable
 from ..happy_eyeballs import connect_to_first
-from ..rules import denied_reason, parse_target
+from ..rules import denied_reason, is_anybody, parse_target
+from .datagrams import RoutedDatagrams
 from .language import DIRECT, REFUSE, Rule, check_ways
 from .table import Decision, RuleTable
 
 if TYPE_CHECKING:
-    from ...tunnel.network import IPAddress, TunnelStream
+    from ...tunnel.network import IPAddress, TunnelListener, TunnelStream
     from ..outlet import Outlet
 
 _logger = logging.getLogger("sstpsocks.proxy")
@@ -66,6 +67,31 @@ class Router:
     async def resolve(self, name: str) -> list[IPAddress]:
         """Return the addresses of a name, by the way that rules for all ports choose. Raises a DialError."""
         return await self._outlet(self.decide_name(name), name).resolve(name)
+
+    def open_datagrams(self) -> RoutedDatagrams:
+        """Open a UDP socket each of whose datagrams goes the way that the rules say; opens none of the ways yet."""
+        return RoutedDatagrams(self._known_way, self._found_way)
+
+    async def listen_tcp(self, port: int = 0, host: str | IPAddress | None = None) -> TunnelListener:
+        """Take connections inside the tunnel that leads to ``host``, or else in the first. Raises a DialError."""
+        if host is None or is_anybody(host):
+            return await self._ways[self._tunnels[0]].listen_tcp(port)
+        known = self._known_way(host, None)
+        outlet, target = known if known is not None else await self._found_way(host, None)
+        return await outlet.listen_tcp(port, target)
+
+    def _known_way(self, host: str | IPAddress, port: int | None) -> tuple[Outlet, str | IPAddress] | None:
+        """Return the way to a host, None when a name has to be looked up to tell. Raises a DialError."""
+        decision = self._decide(host, port)
+        outlet = self._outlet(decision, host)
+        return None if decision.doubts else (outlet, host)
+
+    async def _found_way(self, host: str | IPAddress, port: int | None) -> tuple[Outlet, str | IPAddress]:
+        """Return the way to a host whose addresses decide. Raises a DialError."""
+        decision = self._decide(host, port)
+        addresses = await self._outlet(decision, host).resolve(str(host))
+        address, outlet = next(iter(self._ways_of(decision, str(host), addresses).items()))
+        return outlet, address
 
     def decide_name(self, name: str) -> Decision:
         """Return which way looks a name up when nobody said for which port: DNS queries. Raises a DialError."""

@@ -5,9 +5,12 @@ from ipaddress import ip_address
 import pytest
 
 from sstpsocks.errors import ConnectionRefused, DeniedByRule
+from sstpsocks.proxy.datagrams import DialledDatagrams
+from sstpsocks.proxy.outlet import Datagrams
 from sstpsocks.proxy.routing.language import RuleSyntaxError, parse_rule
 from sstpsocks.proxy.routing.router import Router
-from sstpsocks.tunnel.network import IPAddress, TunnelStream
+from sstpsocks.tunnel.network import IPAddress, TunnelListener, TunnelStream
+from tests.helpers.fake_ports import FakeUdpPort
 
 
 class Outlet:
@@ -16,6 +19,7 @@ class Outlet:
     def __init__(self, *addresses: str) -> None:
         self.asked: list[str] = []
         self.dialled: list[tuple[str, int]] = []
+        self.ports: list[FakeUdpPort] = []
         self._addresses = list(map(ip_address, addresses))
 
     def begin(self, host: str | IPAddress, port: int) -> TunnelStream | None:
@@ -23,6 +27,20 @@ class Outlet:
         return None
 
     async def open_tcp_stream(self, host: str | IPAddress, port: int) -> TunnelStream:
+        self.dialled.append((str(host), port))
+        raise ConnectionRefused("nobody is here")
+
+    def open_datagrams(self) -> Datagrams:
+        self.ports.append(FakeUdpPort())
+        return DialledDatagrams(self.ports[-1], self._address, self._found)
+
+    def _address(self, host: str | IPAddress, port: int) -> IPAddress | None:
+        return None if isinstance(host, str) else host
+
+    async def _found(self, host: str | IPAddress, port: int) -> IPAddress:
+        return (await self.resolve(str(host)))[0]
+
+    async def listen_tcp(self, port: int = 0, host: str | IPAddress | None = None) -> TunnelListener:
         self.dialled.append((str(host), port))
         raise ConnectionRefused("nobody is here")
 
