@@ -43,10 +43,10 @@ def can_tell_users() -> bool:
 
 def is_own_user(client: socket.socket) -> bool:
     """Tell whether the other end of an accepted connection is a program of our own user on this machine."""
-    own = None
+    ours = False
     if sys.platform == "linux":
-        own = os.geteuid()
-    return own is not None and peer_user(client) == own
+        ours = peer_user(client) == os.geteuid()
+    return ours
 
 
 def peer_user(client: socket.socket) -> int | None:
@@ -64,7 +64,7 @@ def peer_user(client: socket.socket) -> int | None:
 
 
 def _user_behind_unix_socket(client: socket.socket) -> int | None:
-    user = None
+    user: int | None = None
     if sys.platform == "linux":
         _pid, user, _group = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return user
