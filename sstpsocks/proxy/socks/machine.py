@@ -32,9 +32,11 @@ class Method(IntEnum):
 
 
 class Command(IntEnum):
-    """What a client asks for (RFC 1928 section 4). We offer CONNECT."""
+    """What a client asks for (RFC 1928 section 4)."""
 
     CONNECT = 0x01
+    BIND = 0x02
+    UDP_ASSOCIATE = 0x03
 
 
 class AddressType(IntEnum):
@@ -68,6 +70,26 @@ class ConnectRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class BindRequested:
+    """The client expects a connection; answer twice: with where we listen, and with who has connected."""
+
+    host: str | IPAddress
+    """Who is expected to connect; an unspecified address when the client cannot tell."""
+    port: int
+    """From which port, often not meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssociateRequested:
+    """The client wants to send datagrams; answer with the address and port that take them."""
+
+    host: str | IPAddress
+    """Where the client will send from; an unspecified address when it cannot tell."""
+    port: int
+    """From which port, 0 when it cannot tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """The client was told no; send what is queued and close."""
 
@@ -75,7 +97,14 @@ class Refused:
     """One line for the log."""
 
 
-Event = ConnectRequested | Refused
+Request = ConnectRequested | BindRequested | AssociateRequested
+Event = Request | Refused
+
+_REQUESTS: dict[int, type[Request]] = {
+    Command.CONNECT: ConnectRequested,
+    Command.BIND: BindRequested,
+    Command.UDP_ASSOCIATE: AssociateRequested,
+}
 
 
 class SocksMachine:
@@ -94,6 +123,7 @@ class SocksMachine:
         self._output = bytearray()
         self._events: deque[Event] = deque()
         self._failure = ""
+        self._replies_due = 1
         self._parsers: dict[State, Callable[[], bool]] = {
             State.GREETING: self._parse_greeting,
             State.PASSWORD: self._parse_password,
@@ -146,11 +176,18 @@ class SocksMachine:
         return len(self._received) if self.state in (State.AWAITING_REPLY, State.CONNECTED) else 0
 
     def reply(self, code: int, bound: SocketAddress | None = None) -> None:
-        """Answer the request: 0 with the connection's local address and port, or a code of RFC 1928 section 6."""
+        """Answer the request: 0 with the connection's local address and port, or a code of RFC 1928 section 6.
+
+        BIND is answered twice when the first answer was 0.
+        """
         if self.state is not State.AWAITING_REPLY:
             raise LocalProtocolError(f"nothing to reply to: {self.state.value}", layer="socks")
         self._queue_reply(code, bound)
-        self.state = State.CONNECTED if code == SUCCEEDED else State.REFUSED
+        self._replies_due -= 1
+        if code != SUCCEEDED:
+            self.state = State.REFUSED
+        elif self._replies_due == 0:
+            self.state = State.CONNECTED
 
     # The client's messages: each parser returns whether it had a whole one
 
@@ -223,12 +260,15 @@ class SocksMachine:
             return False
         address, port = bytes(data[start : end - 2]), int.from_bytes(data[end - 2 : end], "big")
         del data[:end]
-        if command != Command.CONNECT:
+        kind = _REQUESTS.get(command)
+        if kind is None:
             self._queue_reply(COMMAND_NOT_SUPPORTED)
-            self._refuse(f"command {command} is not supported, only CONNECT")
+            self._refuse(f"command {command} is not one of SOCKS5: CONNECT, BIND and UDP ASSOCIATE")
             return False
-        event = ConnectRequested(self._host(address_type, address), port)
+        event = kind(self._host(address_type, address), port)
         self.state = State.AWAITING_REPLY
+        # RFC 1928 section 6: "Two replies are sent from the SOCKS server to the client during a BIND operation."
+        self._replies_due = 2 if kind is BindRequested else 1
         self._events.append(event)
         return False
 

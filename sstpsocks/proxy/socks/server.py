@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-import math
 import socket
 from typing import TYPE_CHECKING
 
 import trio
 
-from ...errors import ConnectTimedOut, DialError, RemoteProtocolError, TooManyConnections
+from ...errors import DialError, RemoteProtocolError, TooManyConnections
 from ..relay import Relay, close_socket, read
-from .attempt import EARLY_DATA_LIMIT, Attempt, send_now
-from .machine import SUCCEEDED, ConnectRequested, Refused, SocksMachine
+from .attempt import Attempt, send_now
+from .bind import bind
+from .machine import SUCCEEDED, AssociateRequested, BindRequested, ConnectRequested, Event, Refused, SocksMachine
 from .socks4 import VERSION as SOCKS4_VERSION
 from .socks4 import Socks4Machine
+from .udp_associate import associate
+from .waiting import wait_for_stream
 
 if TYPE_CHECKING:
-    from ...tunnel.network import TunnelStream
     from ..context import ConnectionContext
 
 HANDSHAKE_READ = 2048  # bytes; more than the longest handshake, and a client that says more waits
@@ -52,7 +53,7 @@ async def _open(
 ) -> tuple[Relay, bytes] | None:
     """Return the relay that has started and what the client sent early, None when the client was told no."""
     number = context.number
-    request: ConnectRequested | Refused | None = None
+    request: Event | None = None
     try:
         request = await _handshake(client, first, machine)
     except RemoteProtocolError as error:
@@ -60,13 +61,19 @@ async def _open(
     context.forget_overdue()
     if isinstance(request, Refused):
         _logger.info("connection %d: refused, %s", number, request.reason)
-    if not isinstance(request, ConnectRequested):
+    if request is None or isinstance(request, Refused):
         await _finish(client, machine)
         return None
     try:
         if not context.served:
             raise TooManyConnections("there are too many connections")
-        relay = await _dial(client, machine, request, context)
+        if isinstance(request, AssociateRequested):
+            await associate(client, machine, request, context)
+            return None
+        if isinstance(request, BindRequested):
+            relay = await bind(client, machine, request, context)
+        else:
+            relay = await _dial(client, machine, request, context)
     except DialError as error:
         _logger.info("connection %d: refused, %s (reply %d)", number, type(error).__name__, error.socks_reply)
         _logger.debug("connection %d: %s", number, error)
@@ -77,7 +84,7 @@ async def _open(
     return relay, machine.take_early_data()
 
 
-async def _handshake(client: socket.socket, data: bytes, machine: Machine) -> ConnectRequested | Refused:
+async def _handshake(client: socket.socket, data: bytes, machine: Machine) -> Event:
     """Return what the client wants. Raises RemoteProtocolError, OSError, and ClosedResourceError when overdue."""
     while True:
         machine.receive_data(data)
@@ -98,7 +105,13 @@ async def _dial(
         stream = context.outlet.begin(request.host, request.port)
         if stream is not None:
             return await Attempt(client, machine, stream, context.nursery).run()
-    stream = await _dial_slowly(client, machine, request, context)
+    stream = await wait_for_stream(
+        client,
+        machine,
+        lambda: context.outlet.open_tcp_stream(request.host, request.port),
+        limit=context.dial_timeout,
+        overdue=f"{request.host} did not answer",
+    )
     try:
         machine.reply(SUCCEEDED, stream.local_address)
         send_now(client, machine.data_to_send())
@@ -108,54 +121,6 @@ async def _dial(
     relay = Relay(client, stream, context.nursery)
     relay.start()
     return relay
-
-
-async def _dial_slowly(
-    client: socket.socket, machine: Machine, request: ConnectRequested, context: ConnectionContext
-) -> TunnelStream:
-    """Open a connection for which a name has to be looked up, several addresses to be tried, or time is short."""
-    stream: TunnelStream | None = None
-    failure: DialError | None = None
-    limit = context.dial_timeout
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch, client, machine, nursery.cancel_scope)
-            try:
-                with trio.fail_after(math.inf if limit is None else limit):
-                    stream = await context.outlet.open_tcp_stream(request.host, request.port)
-            except DialError as error:
-                failure = error
-            except trio.TooSlowError:
-                failure = ConnectTimedOut(f"{request.host} did not answer in {limit:g} s")
-            nursery.cancel_scope.cancel()
-    except BaseException:
-        # The server was cancelled in the moment in which the connection stood.
-        if stream is not None:
-            stream.abort()
-        raise
-    if failure is not None:
-        raise failure
-    if stream is None:
-        raise trio.BrokenResourceError("the client went away")
-    return stream
-
-
-async def _watch(client: socket.socket, machine: Machine, scope: trio.CancelScope) -> None:
-    """Keep what the client sends early, and cancel the dial when it goes away.
-
-    A client that sent something and then ended its direction may still wait for the answer (half-close).
-    """
-    while (room := EARLY_DATA_LIMIT - machine.early_data_size) > 0:
-        try:
-            data = await read(client, room)
-        except OSError:
-            scope.cancel()
-            return
-        if not data:
-            if not machine.early_data_size:
-                scope.cancel()
-            return
-        machine.receive_data(data)
 
 
 async def _finish(client: socket.socket, machine: Machine) -> None:

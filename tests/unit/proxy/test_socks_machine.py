@@ -171,7 +171,7 @@ def test_secrets_do_not_show() -> None:
 # What we do not offer
 
 
-@pytest.mark.parametrize("command", [0, 2, 3, 255])
+@pytest.mark.parametrize("command", [0, 4, 255])
 @pytest.mark.parametrize("address", [b"\x01" + bytes(4), b"\x04" + bytes(16), b"\x03\x04name"])
 def test_other_commands_are_answered_07(command: int, address: bytes) -> None:
     machine = ready(bytes((5, command, 0)) + address + b"\x00\x50")

@@ -281,7 +281,7 @@ async def test_a_dial_that_takes_too_long_is_a_time_out(web: FakeNetwork, clock:
 
 
 @pytest.mark.parametrize(
-    ("request_", "code"), [(b"\x05\x02\x00\x01\x0a\x00\x00\x01\x00\x50", 7), (b"\x05\x01\x00\x02whatever", 8)]
+    ("request_", "code"), [(b"\x05\x09\x00\x01\x0a\x00\x00\x01\x00\x50", 7), (b"\x05\x01\x00\x02whatever", 8)]
 )
 async def test_what_is_not_offered_has_its_reply(web: FakeNetwork, request_: bytes, code: int) -> None:
     async with serving(web) as served, await served.open() as client:
