@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError
+from .cli.browser import browser_parser
 from .cli.extras import completion_parser, config_check_parser, config_show_parser, ping_parser, resolve_parser
 from .cli.parser import Parser, check_parser, connect_parser, demo_parser, import_parser
 from .options import BY_KEY, Kind
@@ -24,6 +25,7 @@ _PARSERS: Mapping[str, Callable[[], Parser]] = {
     "config check": config_check_parser,
     "config show": config_show_parser,
     "completion": completion_parser,
+    "browser": browser_parser,
     "ping": ping_parser,
     "resolve": resolve_parser,
 }

@@ -11,6 +11,7 @@ from ...errors import ConfigError
 from ..failures import EXIT_OK, describe
 from ..values import is_loopback, parse_listen
 from .parser import (
+    BROWSER,
     CHECK,
     COMPLETION,
     CONFIG,
@@ -27,6 +28,7 @@ from .parser import (
 
 if TYPE_CHECKING:
     from ..check.throughput import Target
+    from ..config import Configuration
     from ..messages import Display
 
 _STANDARD_ERROR = 2
@@ -40,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if command == DEMO:
             return runner.demo(arguments)
+        if command == BROWSER:
+            return runner.browser(arguments)
         if command == CHECK:
             return runner.check(arguments)
         if command == IMPORT:
@@ -169,6 +173,18 @@ class _Runner:
         code = run_import(given.source, given.output, with_secrets=given.with_secrets)
         _flush()
         return code
+
+    def browser(self, arguments: Sequence[str]) -> int:
+        from .browser import begin_browser
+
+        return begin_browser(arguments, self._display_for, self._heard)
+
+    def _display_for(self, configuration: Configuration) -> Display:
+        output = configuration.output
+        return self._open_display(log_format=output.log_format, verbosity=output.verbosity)
+
+    def _heard(self, verbosity: int) -> None:
+        self.verbosity = verbosity
 
     def demo(self, arguments: Sequence[str]) -> int:
         given = demo_parser().parse_args(arguments)

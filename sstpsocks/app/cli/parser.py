@@ -16,13 +16,14 @@ from ..options import OPTIONS, Kind, Option, Place
 
 CONNECT = "connect"
 DEMO = "demo"
+BROWSER = "browser"
 CHECK = "check"
 IMPORT = "import"
 CONFIG = "config"
 COMPLETION = "completion"
 PING = "ping"
 RESOLVE = "resolve"
-COMMANDS = (CONNECT, CHECK, PING, RESOLVE, CONFIG, COMPLETION, IMPORT, DEMO)
+COMMANDS = (CONNECT, CHECK, BROWSER, PING, RESOLVE, CONFIG, COMPLETION, IMPORT, DEMO)
 
 REFUSAL = (
     "a password on the command line is refused, because every user of the machine can read it in the list of "
@@ -37,6 +38,7 @@ _EPILOG = """\
 commands:
   connect               the usual one, may be left out
   check                 look at a server step by step and say what is found; see sstpsocks check --help
+  browser               start a browser whose only way out is the tunnel; see sstpsocks browser --help
   ping, resolve         send echo requests to a host behind the server, look a name up there
   config check, show    list every mistake of the configuration file; show what holds and where it comes from
   completion            print the completion for bash, zsh or fish

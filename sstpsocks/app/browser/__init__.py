@@ -1,0 +1,1 @@
+"""``sstpsocks browser``: a web browser whose only way out is the tunnel."""
