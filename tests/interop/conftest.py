@@ -56,6 +56,8 @@ class Server:
     """As upload, by an IPv6 address."""
     replies6: str
     """As replies, with IPv6 addresses in brackets."""
+    inside: str
+    """Beginning of a command that runs a program on the machine of ``http``."""
     stop: str
     """Shell command that stops the server at once."""
     start: str
@@ -113,6 +115,7 @@ def server() -> Server:
         http6_by_name=get("HTTP6_BY_NAME"),
         upload6=get("UPLOAD6"),
         replies6=get("REPLIES6"),
+        inside=get("INSIDE"),
         stop=get("STOP"),
         start=get("START"),
         recovery=float(get("RECOVERY", "3")),
