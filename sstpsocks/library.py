@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Literal, TypedDict, Unpack
 
+import trio
+
 from .dns.names import normalise_name
 from .dns.policy import Answers, TunnelAnswers
 from .dns.resolver import Resolver
 from .dns.table import NameTable
-from .errors import ConfigError, NameNotFound
+from .errors import ConfigError, ConnectTimedOut, NameNotFound
+from .proxy.datagrams import DialledDatagrams
 from .proxy.dial import Dialer
-from .tunnel.network import IPAddress, TunnelDatagrams, TunnelStream
+from .tunnel.network import IPAddress, TunnelDatagrams, TunnelListener, TunnelStream
 from .tunnel.pins import parse_pin
 from .tunnel.reach import Dial, connect_transport
 from .tunnel.session import Session, StateObserver, TunnelInfo, TunnelState, ignore_states
@@ -80,6 +83,36 @@ class Tunnel:
         Raises TunnelDown or NetworkUnreachable.
         """
         return self.network.open_udp(address, port)
+
+    def open_udp_socket(self, port: int = 0) -> DialledDatagrams:
+        """Open a UDP socket inside the tunnel that is connected to nobody, at a random port unless one is given.
+
+        ``await send_to(payload, host, port)`` takes names, too, and ``await receive_from()`` returns payload, address
+        and port. ICMP errors are counted in ``icmp_errors`` and told to ``on_error``. It is lost with the tunnel: its
+        methods raise TunnelDown then, also after a reconnect. Raises TunnelDown, TooManyConnections, or
+        LocalProtocolError for a port that is in use.
+        """
+        return self.dialer.open_datagrams(port)
+
+    def listen_tcp(self, port: int = 0) -> TunnelListener:
+        """Take TCP connections from inside the tunnel, at a random free port unless one is given.
+
+        ``await accept()`` returns the next as a trio HalfCloseableStream; ``local_address`` is what to tell the others.
+        Anybody in the network behind the server may connect. It ends with the tunnel: accept() raises TunnelDown.
+        Raises TunnelDown, or LocalProtocolError for a port that is in use.
+        """
+        return self.network.listen_tcp(port)
+
+    async def ping(self, host: str | IPAddress, *, size: int = 84, limit: float = 5.0, df: bool = False) -> float:
+        """Send an ICMP echo request of ``size`` octets, IP header included, and return the seconds until its reply.
+
+        ``df``: nobody may fragment it. Raises ConnectTimedOut after ``limit`` seconds, what ICMP said, another
+        DialError, or LocalProtocolError for a size that is none or larger than the MTU with ``df``.
+        """
+        with trio.move_on_after(limit):
+            address = await self.dialer.address_of(host)
+            return await self.network.ping(address, size, limit, df=df)
+        raise ConnectTimedOut(f"{host} did not answer an echo request within {limit:g} s")
 
     async def resolve(self, name: str) -> list[IPAddress]:
         """Return the addresses of ``name`` by the tunnel's name servers. Raises NameNotFound or NameLookupFailed."""

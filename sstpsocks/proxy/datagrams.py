@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..tunnel.network import ErrorObserver, IPAddress, TunnelUdpPort
+    from ..tunnel.network import ErrorObserver, IPAddress, SocketAddress, TunnelUdpPort
 
 KnownAddress = Callable[["str | IPAddress", int], "IPAddress | None"]
 """Where a datagram goes, None when a name must be looked up for that. Raises a DialError."""
@@ -24,6 +24,21 @@ class DialledDatagrams:
 
     def __repr__(self) -> str:
         return f"<DialledDatagrams {self._port!r}>"
+
+    @property
+    def local_address(self) -> SocketAddress:
+        """Our address and port in the tunnel: the first of our addresses when it has several."""
+        return self._port.local_address
+
+    @property
+    def icmp_errors(self) -> int:
+        """ICMP errors that came about its datagrams."""
+        return self._port.icmp_errors
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that came and found its queue full."""
+        return self._port.dropped
 
     @property
     def notify(self) -> Callable[[], None] | None:

@@ -65,15 +65,18 @@ class Dialer:
         self._check_up()
         return await self._resolver.resolve(name)
 
-    def open_datagrams(self) -> DialledDatagrams:
-        """Open a UDP socket whose datagrams go where connections go. Raises TunnelDown or TooManyConnections."""
-        return DialledDatagrams(self._network.open_udp_port(), self._known_address, self._found_address)
+    def open_datagrams(self, port: int = 0) -> DialledDatagrams:
+        """Open a UDP socket whose datagrams go where connections go, 0 for a random port.
+
+        Raises TunnelDown, TooManyConnections, or LocalProtocolError for a port that is in use.
+        """
+        return DialledDatagrams(self._network.open_udp_port(port), self._known_address, self.address_of)
 
     async def listen_tcp(self, port: int = 0, host: str | IPAddress | None = None) -> TunnelListener:
         """Take TCP connections from inside the tunnel; see Outlet."""
         if host is None or is_anybody(host):
             return self._network.listen_tcp(port)
-        return self._network.listen_tcp(port, peer=await self._found_address(host))
+        return self._network.listen_tcp(port, peer=await self.address_of(host))
 
     def _known_address(self, host: str | IPAddress, port: int = ANY_PORT) -> IPAddress | None:
         """Return where a datagram goes, None when a name must be looked up for that. Raises a DialError."""
@@ -85,8 +88,8 @@ class Dialer:
         addresses = self._resolver.known(name)
         return self._best(target, addresses) if addresses else None
 
-    async def _found_address(self, host: str | IPAddress, port: int = ANY_PORT) -> IPAddress:
-        """Return where a datagram goes. Raises a DialError."""
+    async def address_of(self, host: str | IPAddress, port: int = ANY_PORT) -> IPAddress:
+        """Return the address of a host that a datagram goes to, the first to be tried of a name. Raises a DialError."""
         known = self._known_address(host, port)
         if known is not None:
             return known
