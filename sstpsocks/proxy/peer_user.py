@@ -31,6 +31,7 @@ _NO_COOKIE = bytes(4) + b"\xff" * 8
 _OWNER = struct.Struct("=II")  # inet_diag_msg: the user and the inode, behind 4 octets, the id and 3 numbers
 _OWNER_AT = _HEADER.size + 4 + _SOCKET_ID.size + 12
 
+_UDP_TABLES = ("/proc/net/udp", "/proc/net/udp6")
 _TABLES = {socket.AF_INET: "/proc/net/tcp", socket.AF_INET6: "/proc/net/tcp6"}
 
 Endpoint = tuple[str, int]
@@ -63,6 +64,18 @@ def peer_user(client: socket.socket) -> int | None:
         return _look_up(client.family, peer, own)
 
 
+def sender_user(relay: socket.socket, sender: Endpoint) -> int | None:
+    """Return the number of the user whose socket sent a datagram to ``relay``, None if that is not to be found here."""
+    if not can_tell_users():
+        return None
+    try:
+        own = relay.getsockname()[:2]
+        # The kernel's table of UDP sockets wants the ends the other way round than that of TCP.
+        return _ask_kernel(relay.family, own, sender, socket.IPPROTO_UDP)
+    except OSError:
+        return _look_up_sender(sender)
+
+
 def _user_behind_unix_socket(client: socket.socket) -> int | None:
     user: int | None = None
     if sys.platform == "linux":
@@ -74,10 +87,10 @@ def _packed(address: str) -> bytes:
     return ip_address(address.partition("%")[0]).packed
 
 
-def _ask_kernel(family: int, peer: Endpoint, own: Endpoint) -> int | None:
+def _ask_kernel(family: int, peer: Endpoint, own: Endpoint, protocol: int = socket.IPPROTO_TCP) -> int | None:
     """Return the owner. Raises OSError where there is no sock_diag."""
     wanted = _SOCKET_ID.pack(peer[1], own[1], _packed(peer[0]), _packed(own[0]), _NO_COOKIE)
-    body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _ALL_STATES) + wanted
+    body = _REQUEST.pack(family, protocol, 0, _ALL_STATES) + wanted
     header = _HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0)
     answer = _exchange(header + body)
     _length, kind, *_rest = _HEADER.unpack_from(answer)
@@ -109,6 +122,21 @@ def _look_up(family: int, peer: Endpoint, own: Endpoint) -> int | None:
     except (OSError, ValueError, LookupError):
         pass  # no /proc here: nobody is known
     return None
+
+
+def _look_up_sender(sender: Endpoint) -> int | None:
+    """Return the owner of the UDP socket with this address and port, which may be bound to all addresses."""
+    address, port = sender
+    wanted = {_in_table(bound, port) for bound in (address, "0.0.0.0", "::")}  # noqa: S104  # looked for, not bound to
+    users: set[int] = set()
+    for name in _UDP_TABLES:
+        try:
+            with open(name, encoding="ascii") as table:
+                rows = [line.split() for line in table]
+            users |= {int(columns[7]) for columns in rows if columns[1] in wanted and columns[9] != "0"}
+        except (OSError, ValueError, LookupError):
+            continue  # no such table here
+    return users.pop() if len(users) == 1 else None
 
 
 def _in_table(address: str, port: int) -> str:

@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 The relay's socket is bound to the address at which the client's connection arrived, so that it is reached from no
 further than that. Datagrams are taken from the client's address only; its port is the one that the request named, or
-that of the first good datagram. Everybody else on this machine is a stranger, whose datagrams are dropped and counted.
+that of the first good datagram, which must be from a socket of the client's user where the system tells (Linux).
+Everybody else on this machine is a stranger, whose datagrams are dropped and counted.
 
 One task reads the client's datagrams, another waits for the end of its connection. Answers pass in the driver's own
 turn, straight from the tunnel's socket to the client's. They are taken from addresses only that the client has sent
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ...errors import DialError, HostUnreachable, LocalProtocolError, RemoteProtocolError, TunnelDown
+from ..peer_user import peer_user, sender_user
 from ..relay import read
 from .attempt import send_now
 from .machine import SUCCEEDED, AssociateRequested
@@ -80,7 +82,7 @@ async def associate(
     datagrams = context.outlet.open_datagrams()
     try:
         with _bound_like(client) as relay:
-            association = Association(relay, _address(client.getpeername()), request, datagrams)
+            association = Association(relay, client, request, datagrams)
             machine.reply(SUCCEEDED, _address(relay.getsockname()))
             send_now(client, machine.data_to_send())
             _logger.debug("connection %d: relays datagrams", context.number)
@@ -97,12 +99,14 @@ class Association:
     """The relay of one client."""
 
     def __init__(
-        self, relay: socket.socket, client: SocketAddress, request: AssociateRequested, datagrams: Datagrams
+        self, relay: socket.socket, client: socket.socket, request: AssociateRequested, datagrams: Datagrams
     ) -> None:
-        """``client``: the client's end of its connection."""
+        """``client``: its connection."""
         self.counters = Counters()
         self._relay = relay
-        self._client = client[0]
+        self._client = _address(client.getpeername())[0]
+        self._user = peer_user(client)
+        """Whose program it is, None when that is not to be found: one on another machine, for instance."""
         self._source: tuple[str, int] | None = None
         """The client's socket address as the relay's socket sees it, None until it is known."""
         # RFC 1928 section 7: a client that does not know its address names zeros. One that names another address than
@@ -195,7 +199,9 @@ class Association:
         if self._source is not None:
             return source == self._source
         address, port = _address(source)
-        return address == self._client and self._port in (0, port)
+        if address != self._client or self._port not in (0, port):
+            return False
+        return self._user is None or sender_user(self._relay, (source[0], port)) == self._user
 
     def _sent(self, address: IPAddress) -> None:
         self.counters.sent += 1

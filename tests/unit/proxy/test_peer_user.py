@@ -15,7 +15,7 @@ import trio
 from sstpsocks.dns.resolver import Resolver
 from sstpsocks.proxy import peer_user as module
 from sstpsocks.proxy.dial import Dialer
-from sstpsocks.proxy.peer_user import is_own_user, peer_user
+from sstpsocks.proxy.peer_user import is_own_user, peer_user, sender_user
 from sstpsocks.proxy.port import ProxyPort
 from tests.helpers.fake_network import FakeNetwork
 
@@ -131,3 +131,27 @@ async def test_the_port_says_nothing_to_another_user(
                 pass  # the reset may come at any of these steps
         assert answer == (b"\x05\x00" if ours else b"")
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("family", "host"), HOSTS)
+@pytest.mark.parametrize("bound_to_all", [False, True])
+@pytest.mark.parametrize("table_only", [False, True])
+def test_whose_datagram_it_is(
+    family: int, host: str, bound_to_all: bool, table_only: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int | None:
+        raise OSError("not permitted")
+
+    if table_only:
+        monkeypatch.setattr(module, "_ask_kernel", refuse)
+    with socket.socket(family, socket.SOCK_DGRAM) as relay, socket.socket(family, socket.SOCK_DGRAM) as sender:
+        try:
+            relay.bind((host, 0))
+            sender.bind(("" if bound_to_all else host, 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+        sender.sendto(b"x", relay.getsockname())
+        source = relay.recvfrom(10)[1][:2]
+        assert sender_user(relay, source) == own_user()
+        sender.close()
+        assert sender_user(relay, source) is None

@@ -165,6 +165,26 @@ async def test_who_names_its_port_is_waited_for(network: FakeNetwork) -> None:
             assert (await port_of(network)).sent == [(b"mine", HOST, 123)]
 
 
+async def test_another_user_cannot_be_first(network: FakeNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def user_of(_relay: socket.socket, source: tuple[str, int]) -> int:
+        asked.append(source[1])
+        return 1000 if source[1] == ours else 1001
+
+    monkeypatch.setattr(udp_associate, "peer_user", lambda _client: 1000)
+    monkeypatch.setattr(udp_associate, "sender_user", user_of)
+    async with serving(network) as served, associated(served) as program:
+        ours = program.udp.getsockname()[1]
+        with udp_socket() as stranger:
+            await stranger.sendto(RelayedDatagram(HOST, 123, b"strange").to_bytes(), program.relay)
+        for payload in (b"mine", b"also mine"):
+            await program.send(payload)
+        assert [payload for payload, _, _ in (await port_of(network, 2)).sent] == [b"mine", b"also mine"]
+    # The kernel is asked until it is settled who the client is, and not for every datagram.
+    assert len(asked) == 2
+
+
 async def test_only_who_was_sent_to_may_answer(network: FakeNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(udp_associate, "DESTINATIONS", 2)
     async with serving(network) as served, associated(served) as program:
