@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from .cli.browser import browser_parser
 from .cli.extras import completion_parser, config_check_parser, config_show_parser, ping_parser, resolve_parser
 from .cli.parser import Parser, check_parser, connect_parser, demo_parser, import_parser
+from .cli.run import run_parser
 from .options import BY_KEY, Kind
 
 _PARSERS: Mapping[str, Callable[[], Parser]] = {
@@ -25,6 +26,7 @@ _PARSERS: Mapping[str, Callable[[], Parser]] = {
     "config check": config_check_parser,
     "config show": config_show_parser,
     "completion": completion_parser,
+    "run": run_parser,
     "browser": browser_parser,
     "ping": ping_parser,
     "resolve": resolve_parser,

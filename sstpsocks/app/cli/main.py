@@ -19,6 +19,7 @@ from .parser import (
     IMPORT,
     PING,
     RESOLVE,
+    RUN,
     check_parser,
     demo_parser,
     import_parser,
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if command == DEMO:
             return runner.demo(arguments)
+        if command == RUN:
+            return runner.run(arguments)
         if command == BROWSER:
             return runner.browser(arguments)
         if command == CHECK:
@@ -173,6 +176,11 @@ class _Runner:
         code = run_import(given.source, given.output, with_secrets=given.with_secrets)
         _flush()
         return code
+
+    def run(self, arguments: Sequence[str]) -> int:
+        from .run import begin_run
+
+        return begin_run(arguments, self._display_for, self._heard)
 
     def browser(self, arguments: Sequence[str]) -> int:
         from .browser import begin_browser

@@ -19,11 +19,12 @@ DEMO = "demo"
 BROWSER = "browser"
 CHECK = "check"
 IMPORT = "import"
+RUN = "run"
 CONFIG = "config"
 COMPLETION = "completion"
 PING = "ping"
 RESOLVE = "resolve"
-COMMANDS = (CONNECT, CHECK, BROWSER, PING, RESOLVE, CONFIG, COMPLETION, IMPORT, DEMO)
+COMMANDS = (CONNECT, RUN, CHECK, BROWSER, PING, RESOLVE, CONFIG, COMPLETION, IMPORT, DEMO)
 
 REFUSAL = (
     "a password on the command line is refused, because every user of the machine can read it in the list of "
@@ -37,6 +38,7 @@ _PASSWORD_FLAGS = ("--password", "--passwd", "--pass", "--pwd", "--socks-passwor
 _EPILOG = """\
 commands:
   connect               the usual one, may be left out
+  run                   run one command in the tunnel: sstpsocks run SERVER -- COMMAND; see sstpsocks run --help
   check                 look at a server step by step and say what is found; see sstpsocks check --help
   browser               start a browser whose only way out is the tunnel; see sstpsocks browser --help
   ping, resolve         send echo requests to a host behind the server, look a name up there
@@ -86,6 +88,7 @@ def connect_parser() -> Parser:
     parser = Parser(
         prog="sstpsocks",
         usage="sstpsocks [connect] [SERVER] [--listen [HOST:]PORT] [--user NAME] [options]\n"
+        "       sstpsocks run [SERVER] [options] -- COMMAND [ARGUMENT ...]\n"
         "       sstpsocks check [SERVER] [--json] [options]\n"
         "       sstpsocks import FILE|LINK [--output FILE] [--with-secrets]\n"
         "       sstpsocks demo [--listen PORT] [--once]",

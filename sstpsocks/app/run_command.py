@@ -1,0 +1,142 @@
+"""``sstpsocks run -- COMMAND``: a tunnel for as long as one command runs.
+
+The local port takes a free number on loopback, and a user name with a password that is made for this run and handed to
+the command in its environment: other users of the machine find the port but cannot use it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+
+import trio
+
+from ..errors import ConfigError
+from ..library import Tunnel
+from .config import Configuration, ListenSettings
+from .job import EXIT_CANNOT_RUN, EXIT_NOT_FOUND, EXIT_SIGNALLED, CannotRunError, run_job
+from .messages import Display, State
+from .readyfile import Ready
+from .run import Engine, Listeners, run_connect
+from .values import host_port
+
+USER = "sstpsocks"
+_PASSWORD_BYTES = 24
+_INTERRUPTED = EXIT_SIGNALLED + 2
+"""The exit code when the end was asked for before the command began, as after Ctrl-C."""
+_PAST_THE_TUNNEL = "localhost,127.0.0.0/8,127.0.0.1,::1"
+"""What the command serves to itself on this machine; nothing else leaves by another way than the tunnel."""
+_OUR_VARIABLES = "SSTPSOCKS_"
+
+
+def command_environment(
+    environ: Mapping[str, str], tunnel: Tunnel, where: tuple[str, int], credentials: tuple[str, str], ready: str | None
+) -> dict[str, str]:
+    """Return the command's environment: ours without our own variables (a password may be among them), and the proxy's.
+
+    ``where``: address and port of the local port. ``ready``: the path of the ready file.
+    """
+    environment = {name: value for name, value in environ.items() if not name.upper().startswith(_OUR_VARIABLES)}
+    host, port = where
+    user, password = (quote(text, safe="") for text in credentials)
+    address = f"{user}:{password}@{host_port(host, port)}"
+    proxies = {
+        "ALL_PROXY": f"socks5h://{address}",
+        "HTTP_PROXY": f"http://{address}",
+        "HTTPS_PROXY": f"http://{address}",
+        "NO_PROXY": _PAST_THE_TUNNEL,
+    }
+    for name, value in proxies.items():
+        environment[name] = environment[name.lower()] = value
+    info = tunnel.info
+    environment |= {
+        "SSTPSOCKS_RUN_PROXY": proxies["ALL_PROXY"],
+        "SSTPSOCKS_RUN_HOST": host,
+        "SSTPSOCKS_RUN_PORT": str(port),
+        "SSTPSOCKS_RUN_ADDRESS": ",".join(map(str, info.addresses)),
+        "SSTPSOCKS_RUN_DNS": ",".join(map(str, info.dns)),
+        "SSTPSOCKS_RUN_SERVER": info.server,
+    }
+    if ready is not None:
+        environment["SSTPSOCKS_RUN_READY"] = ready
+    return environment
+
+
+class CommandDisplay:
+    """Says what a connect says, without advice about a port that only the command uses."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self.step = display.step
+        self.warning = display.warning
+        self.interrupt = display.interrupt
+        self.ending = display.ending
+        self.failed = display.failed
+
+    def ready(self, ready: Ready, socks_user: str | None) -> None:
+        """Finish the line at hand: the terminal is the command's from now on."""
+        self._display.interrupt()
+
+    def state(self, state: State) -> None:
+        """Say that the tunnel was lost or is back."""
+        self._display.state(state)
+
+
+async def run_command(
+    configuration: Configuration, command: Sequence[str], display: Display, engine: Engine | None = None
+) -> int:
+    """Bring the tunnel up, run the command with it, end the tunnel; return the command's exit code.
+
+    126 and 127 are a shell's codes for a command that cannot be run. Raises SstpsocksError (possibly inside an
+    exception group) when the tunnel cannot be set up, or is lost for good: the command is ended then.
+    """
+    if (found := _not_runnable(command[0])) is not None:
+        display.failed(str(found))
+        return found.exit_code
+    engine = engine if engine is not None else Engine()
+    listen = configuration.listen
+    credentials = listen.credentials or (USER, secrets.token_urlsafe(_PASSWORD_BYTES))
+    configuration = replace(configuration, listen=replace(listen, credentials=credentials))
+    ready_file = configuration.output.ready_file
+    ready = str(Path.cwd() / ready_file) if ready_file is not None else None
+    exit_code = _INTERRUPTED
+    done = trio.CancelScope()
+
+    async def serve(tunnel: Tunnel, settings: ListenSettings, listeners: Listeners) -> None:
+        nonlocal exit_code
+        environment = command_environment(os.environ, tunnel, _address_of(listeners), credentials, ready)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.serve, tunnel, settings, listeners)
+            try:
+                exit_code = await run_job(command, environment)
+            except CannotRunError as error:
+                display.failed(str(error))
+                exit_code = error.exit_code
+            done.cancel()
+
+    with done:
+        await run_connect(configuration, CommandDisplay(display), replace(engine, serve=serve))
+    return exit_code
+
+
+def _address_of(listeners: Listeners) -> tuple[str, int]:
+    """Return where the command finds the port. Raises ConfigError."""
+    for listener in listeners:
+        name = listener.socket.getsockname()
+        if isinstance(name, tuple):
+            return str(name[0]), int(name[1])
+    raise ConfigError("run: the command needs a TCP port", hint="Leave --listen out, or add --listen 127.0.0.1:0")
+
+
+def _not_runnable(program: str) -> CannotRunError | None:
+    """Return why a program cannot be run, before a server is dialled for it."""
+    if shutil.which(program) is not None:
+        return None
+    if os.path.dirname(program) and os.path.exists(program):
+        return CannotRunError(f"{program}: it cannot be run", EXIT_CANNOT_RUN)
+    return CannotRunError(f"{program}: command not found", EXIT_NOT_FOUND)
