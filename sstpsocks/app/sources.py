@@ -8,6 +8,7 @@ one of them can have is said inside.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,8 @@ def _config_file(layers: Layers, environ: Mapping[str, str]) -> ConfigFile | Non
         return load(Path(given), profiles)
     folder = config_folder(environ)
     path = folder / FILE_NAME if folder else None
-    if path is not None and path.exists():
+    # os.path, since a folder that this user may not look into (a service's home) has no configuration for it either.
+    if path is not None and os.path.exists(path):
         return load(path, profiles)
     if profiles:
         where = f"there is no configuration file {path}" if path else "there is no folder for a configuration file"

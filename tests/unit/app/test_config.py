@@ -454,6 +454,13 @@ def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
+def test_a_home_that_cannot_be_looked_into_has_no_configuration() -> None:
+    # The name is one that the system refuses to look up, as it does what lies in somebody else's home.
+    variables = {"XDG_CONFIG_HOME": "/" + "x" * 5000, "SSTPSOCKS_SERVER": "vpn.example.com", "SSTPSOCKS_USER": "alice"}
+    configuration = load_configuration({}, {**variables, "SSTPSOCKS_PASSWORD": "secret"}, has_terminal=False)
+    assert configuration.tunnel.host == "vpn.example.com"
+
+
 def test_a_file_with_a_password_must_not_be_readable_by_all(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('server = "h"\nuser = "u"\n[profiles.other]\npassword = "hunter2"\n')
