@@ -22,6 +22,8 @@ DURATION = 10.0
 """Seconds that are measured at most."""
 PATIENCE = 15.0
 """Seconds until the server must have begun."""
+ENOUGH = 1_000_000
+"""Octets that must have passed, unless they took a second: fewer are what the buffers on the way took at once."""
 _CHUNK = bytes(64 * 1024)
 _FOREVER = 1 << 40
 """The length that an upload announces; it is broken off before."""
@@ -186,5 +188,7 @@ class _Transfer:
         # What still waits for the peer's acknowledgement did not pass.
         waiting = self._connection.unacknowledged if isinstance(self._connection, TcpStream) else 0
         octets = max(0, self.octets - waiting)
-        if octets and seconds > 0:
+        if 0 < octets < ENOUGH and seconds < 1:
+            self.result = f"not measured: too short ({octets} octets in {seconds:.1f} s): name a larger file"
+        elif octets and seconds > 0:
             self.result = f"{octets / seconds / 1e6:.2f} MB/s ({octets / 1e6:.1f} MB in {seconds:.1f} s)"

@@ -81,6 +81,15 @@ async def test_a_short_download_is_measured_over_its_own_time(autojump_clock: tr
     assert await result_of(serve) == "2.00 MB/s (2.0 MB in 1.0 s)"
 
 
+@pytest.mark.parametrize("octets", [16, 999_999])
+async def test_a_body_that_is_over_at_once_is_called_too_short(
+    autojump_clock: trio.testing.MockClock, octets: int
+) -> None:
+    """It says how large the buffers on the way are, and nothing about the way."""
+    text = await result_of(answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % octets + bytes(octets)))
+    assert text == f"not measured: too short ({octets} octets in 0.0 s): name a larger file"
+
+
 async def test_an_upload_goes_on_for_its_time(autojump_clock: trio.testing.MockClock) -> None:
     async def serve(stream: trio.abc.Stream) -> None:
         assert (await hear_request(stream)).startswith(b"PUT ")
