@@ -62,6 +62,9 @@ NEGOTIATION_TIMER = 60.0
 # How long the farewells of a failed or ended connection may take.
 GRACE_PERIOD = 3.0
 
+# SoftEther takes four seconds for IPV6CP; a server that has not done by then no longer carries IPv6.
+IPV6_PATIENCE = 10.0
+
 # Nothing here uses NetBIOS name servers (RFC 1877), and each option that a server rejects takes a round trip.
 UNASKED = frozenset({IpcpOption.PRIMARY_NBNS, IpcpOption.SECONDARY_NBNS})
 
@@ -311,6 +314,18 @@ class ServerConnection:
         if driver.stack is not None and self.mtu < driver.stack.mtu:
             text = f"server renegotiated, and takes packets of only {self.mtu} octets, not {driver.stack.mtu}"
             driver.link.fail(TunnelClosed(text), driver.now())
+        elif self._ipv6 is not None and self._identifier is None:
+            self._nursery.start_soon(self._await_ipv6, driver, self._ipv6)
+
+    async def _await_ipv6(self, driver: Driver, host: Ipv6Host) -> None:
+        """Give IPv6 up when IPV6CP does not come back behind IPCP, as no one says so: it was down already."""
+        with trio.move_on_after(IPV6_PATIENCE):
+            await self.ending.wait()
+        if self._ipv6 is host and self._identifier is None and driver.link.carries_ip:
+            driver.act(self._stop_ipv6)
+            self._observe(
+                StepReport(Step.IPV6, True, "none any more: server renegotiated, and IPV6CP did not open again")
+            )
 
     def _start_ipv6(self) -> None:
         """Configure IPv6 once both are there, the stack and an identifier, if what the server takes is large enough."""

@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from sstpsocks.demo.intranet import ECHO_PORT, GATEWAY, GATEWAY6
-from sstpsocks.errors import NegotiationFailed, TunnelClosed
+from sstpsocks.errors import NegotiationFailed, NetworkUnreachable, TunnelClosed
+from sstpsocks.tunnel import connection as connection_module
 from sstpsocks.tunnel.driver import Driver
 from sstpsocks.tunnel.network import is_global_ipv6
 from sstpsocks.tunnel.session import Session, TunnelState
@@ -80,6 +81,42 @@ async def test_a_connection_by_ipv6_survives_a_renegotiation(tmp_path: Path, pro
             assert await stream.receive_some() == b"after"
             assert session.local_addresses == addresses
             await trio.aclose_forcefully(stream)
+
+
+async def test_ipv6_that_does_not_come_back_behind_a_renegotiation_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its addresses go, its connections end with the reason, and nobody waits for destinations that have no way."""
+    monkeypatch.setattr(connection_module, "IPV6_PATIENCE", 0.3)
+    reports: list[str] = []
+    told = trio.Event()
+
+    def observe(report: StepReport) -> None:
+        if report.step is Step.IPV6:
+            reports.append(report.text)
+            told.set()
+
+    with trio.fail_after(30):
+        async with (
+            demo_site(tmp_path, ipv6=True) as site,
+            Session(site.settings(dhcp="never"), observe=observe) as session,
+        ):
+            await told.wait()
+            four = await session.connect_tcp(GATEWAY, ECHO_PORT)
+            six = await session.connect_tcp(GATEWAY6, ECHO_PORT)
+            (driver,) = site.server._drivers
+            driver.link.ppp.network._ipv6cp = None  # the server refuses IPV6CP from now on
+            renegotiate(driver, "lcp Configure-Request 99 mru=1400")
+            with pytest.raises(trio.BrokenResourceError):
+                await six.receive_some()
+            assert reports[-1] == "none any more: server renegotiated, and IPV6CP did not open again"
+            assert not any(address.version == 6 for address in session.local_addresses)
+            with pytest.raises(NetworkUnreachable, match="no IPv6"):
+                await session.connect_tcp(GATEWAY6, ECHO_PORT)
+            await four.send_all(b"still here")
+            assert await four.receive_some() == b"still here"
+            await trio.aclose_forcefully(four)
+            await trio.aclose_forcefully(six)
 
 
 async def test_a_server_that_then_takes_only_smaller_packets_ends_the_tunnel_with_the_reason(site: DemoSite) -> None:
