@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dns": {"errors", "base", "net", "tunnel"},
     "proxy": {"errors", "base", "net", "tunnel", "dns"},
     "library": {"errors", "base", "net", "tunnel", "dns", "proxy"},
+    "bridge": {"errors", "tunnel", "library"},
     "demo": {"errors", "base", "sstp", "ppp", "net", "link", "tunnel", "dns", "proxy", "library"},
     "app": {
         "errors",
