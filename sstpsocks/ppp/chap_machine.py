@@ -7,7 +7,6 @@ the state are discarded and counted: RFC 1994 section 4.1 has stray Responses "s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,6 +15,7 @@ from typing import ClassVar
 from ..base.entropy import Entropy
 from ..errors import LocalProtocolError
 from .auth import AuthEvent, AuthMethod, AuthRefused, Credentials
+from .auth_outbox import AuthOutbox
 from .auth_packet import AuthPacket, ChapCode, ChapValue
 from .auth_text import encode_name
 from .packet import PROTOCOL_CHAP, ControlPacket
@@ -41,7 +41,7 @@ class ChapClientState(Enum):
     REFUSED = "refused"
 
 
-class ChapClient(ABC):
+class ChapClient(AuthOutbox, ABC):
     """The side that is asked to prove that it knows the password.
 
     It answers Challenges at any time, also after success (RFC 1994 section 2). There is one AuthSucceeded, for
@@ -55,18 +55,14 @@ class ChapClient(ABC):
 
     def __init__(self, credentials: Credentials) -> None:
         """Raises ConfigError when the user name or the password cannot be sent."""
+        super().__init__()
         self.state = ChapClientState.WAITING_FOR_CHALLENGE
-        self.discarded = 0
-        """Packets that did not fit the state."""
         self._name = b""
         self._take_credentials(credentials)
         self._challenge: tuple[int, bytes] | None = None
         """Identifier and value of the Challenge that is being answered."""
         self._response = b""
         """The packet that answers it, kept to be repeated."""
-        self._output: list[bytes] = []
-        self._events: deque[AuthEvent] = deque()
-        self._deadline: float | None = None
         self._sent = 0
         """How often the present Response was sent because of the timer."""
         self._announced = False
@@ -106,7 +102,7 @@ class ChapClient(ABC):
     # The contract.
 
     # Empty for every algorithm, not a hook.
-    def start(self, now: float) -> None:  # noqa: B027
+    def start(self, now: float) -> None:
         """Begin: the server speaks first, so there is nothing to do."""
 
     def receive_packet(self, packet: bytes, now: float) -> None:
@@ -119,19 +115,6 @@ class ChapClient(ABC):
                 self._receive_result(parsed, now)
             case _:
                 self.discarded += 1
-
-    def packets_to_send(self, now: float) -> list[bytes]:
-        """Return the packets to send now and forget them."""
-        output, self._output = self._output, []
-        return output
-
-    def next_event(self) -> AuthEvent | None:
-        """Return the next event, or None."""
-        return self._events.popleft() if self._events else None
-
-    def poll_at(self) -> float | None:
-        """When the Response is due to be repeated."""
-        return self._deadline
 
     def handle_timer(self, now: float) -> None:
         """Repeat the Response when its time has come."""
@@ -231,7 +214,7 @@ class Verdict:
     """The challenge of the next try, when the refusal allows one."""
 
 
-class ChapServer(ABC):
+class ChapServer(AuthOutbox, ABC):
     """The side that asks: sends the Challenge until it is answered, and judges the Response.
 
     ``lookup`` sees the whole user name; a ConfigError of a password that it returns and that cannot be encoded
@@ -246,9 +229,8 @@ class ChapServer(ABC):
 
     def __init__(self, lookup: Lookup, entropy: Entropy, *, name: str = "sstpsocks") -> None:
         """Raises ConfigError when ``name`` cannot be sent."""
+        super().__init__()
         self.state = ChapServerState.INITIAL
-        self.discarded = 0
-        """Packets that did not fit the state."""
         self._lookup = lookup
         self._entropy = entropy
         self._name = encode_name(name)
@@ -257,9 +239,6 @@ class ChapServer(ABC):
         self._challenge_packet = b""
         self._answer_packet: bytes | None = None
         """The last Success or Failure; a repeated Response gets it again."""
-        self._output: list[bytes] = []
-        self._events: deque[AuthEvent] = deque()
-        self._deadline: float | None = None
         self._sent = 0
         self._announced = False
 
@@ -318,19 +297,6 @@ class ChapServer(ABC):
         if not (verdict.accepted and self._announced):
             self._announced = self._announced or verdict.accepted
             self._events.append(verdict.event)
-
-    def packets_to_send(self, now: float) -> list[bytes]:
-        """Return the packets to send now and forget them."""
-        output, self._output = self._output, []
-        return output
-
-    def next_event(self) -> AuthEvent | None:
-        """Return the next event, or None."""
-        return self._events.popleft() if self._events else None
-
-    def poll_at(self) -> float | None:
-        """When the Challenge is due to be repeated."""
-        return self._deadline
 
     def handle_timer(self, now: float) -> None:
         """Repeat the Challenge when its time has come."""

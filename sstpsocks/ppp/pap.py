@@ -7,11 +7,11 @@ state are discarded and counted.
 from __future__ import annotations
 
 import hmac
-from collections import deque
 from enum import Enum
 
 from ..errors import ConfigError, LocalProtocolError
-from .auth import ZERO_HLAK, AuthEvent, AuthMethod, AuthRefused, AuthSucceeded, Credentials
+from .auth import ZERO_HLAK, AuthMethod, AuthRefused, AuthSucceeded, Credentials
+from .auth_outbox import AuthOutbox
 from .auth_packet import AuthPacket, PapCode, PapRequest, pap_message_to_bytes, parse_pap_message
 from .auth_text import CREDENTIALS_HINT, clean_text, encode_name, encode_password, with_server_text
 from .chap_machine import MAX_ATTEMPTS, RESPONSE_TIMER, Lookup
@@ -30,7 +30,7 @@ class PapState(Enum):
     REFUSED = "refused"
 
 
-class PapClient:
+class PapClient(AuthOutbox):
     """The side that sends name and password until it is answered.
 
     Requests are as rare as CHAP's Responses, and for the same reason: each one may make a server ask for the second
@@ -52,15 +52,11 @@ class PapClient:
         self._request = PapRequest(encode_name(credentials.username), password).to_bytes()
         self._restart_timer = restart_timer
         self._max_attempts = max_attempts
+        super().__init__()
         self.state = PapState.INITIAL
-        self.discarded = 0
-        """Packets that did not fit the state."""
         self._attempts = 0
         self._identifiers: set[int] = set()
         """Of all requests sent: a slow server may answer any of them."""
-        self._output: list[bytes] = []
-        self._events: deque[AuthEvent] = deque()
-        self._deadline: float | None = None
 
     def __repr__(self) -> str:
         return f"<PapClient {self.state.name} {self._username!r}>"
@@ -93,19 +89,6 @@ class PapClient:
             message = with_server_text("the server refused the user name or the password", text)
             self._events.append(AuthRefused(self.method, None, False, message, CREDENTIALS_HINT))
 
-    def packets_to_send(self, now: float) -> list[bytes]:
-        """Return the packets to send now and forget them."""
-        output, self._output = self._output, []
-        return output
-
-    def next_event(self) -> AuthEvent | None:
-        """Return the next event, or None."""
-        return self._events.popleft() if self._events else None
-
-    def poll_at(self) -> float | None:
-        """When the request is due to be repeated."""
-        return self._deadline
-
     def handle_timer(self, now: float) -> None:
         """Repeat the request when its time has come."""
         if self._deadline is not None and now >= self._deadline:
@@ -128,19 +111,16 @@ class PapClient:
         self._deadline = now + self._restart_timer
 
 
-class PapServer:
+class PapServer(AuthOutbox):
     """The side that judges. ``lookup`` sees the whole user name."""
 
     protocol: int = PROTOCOL_PAP
     method = AuthMethod.PAP
 
     def __init__(self, lookup: Lookup) -> None:
+        super().__init__()
         self.state = PapState.WAITING
-        self.discarded = 0
-        """Packets that did not fit the state."""
         self._lookup = lookup
-        self._output: list[bytes] = []
-        self._events: deque[AuthEvent] = deque()
 
     def __repr__(self) -> str:
         return f"<PapServer {self.state.name}>"
@@ -176,19 +156,6 @@ class PapServer:
             self.state = PapState.REFUSED
             message = f"wrong user name or password for {clean_text(username)!r}"
             self._events.append(AuthRefused(self.method, None, False, message))
-
-    def packets_to_send(self, now: float) -> list[bytes]:
-        """Return the packets to send now and forget them."""
-        output, self._output = self._output, []
-        return output
-
-    def next_event(self) -> AuthEvent | None:
-        """Return the next event, or None."""
-        return self._events.popleft() if self._events else None
-
-    def poll_at(self) -> float | None:
-        """Never: only the client repeats itself."""
-        return None
 
     def handle_timer(self, now: float) -> None:
         """Nothing to do."""

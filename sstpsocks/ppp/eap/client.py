@@ -6,12 +6,12 @@ again, whatever that cost the first time, so that nobody is asked twice. The cli
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
 from ...errors import LocalProtocolError, RemoteProtocolError
-from ..auth import ZERO_HLAK, AuthEvent, AuthMethod, AuthRefused, AuthSucceeded, Credentials
+from ..auth import ZERO_HLAK, AuthMethod, AuthRefused, AuthSucceeded, Credentials
+from ..auth_outbox import AuthOutbox
 from ..auth_text import CREDENTIALS_HINT, with_server_text
 from ..packet import PROTOCOL_EAP
 from .keys import hlak_of_msk
@@ -32,7 +32,7 @@ class EapClientState(Enum):
     REFUSED = "refused"
 
 
-class EapClient:
+class EapClient(AuthOutbox):
     """An Authenticator. There is one AuthSucceeded, for the first time: later log-ins on the link say nothing new."""
 
     protocol: int = PROTOCOL_EAP
@@ -53,9 +53,8 @@ class EapClient:
         ``advise`` says what to do when the server proposes only these Types. ``zero_hlak``: bind bare EAP-MSCHAPv2
         with zeroes (see keys.py).
         """
+        super().__init__()
         self.state = EapClientState.WAITING
-        self.discarded = 0
-        """Packets that did not fit the state."""
         self._credentials = credentials
         self._methods = methods
         self._identity = identity
@@ -67,8 +66,6 @@ class EapClient:
         self._last_request = b""
         self._last_response: bytes | None = None
         self._last_identifier: int | None = None
-        self._output: list[bytes] = []
-        self._events: deque[AuthEvent] = deque()
         self._announced = False
 
     def __repr__(self) -> str:
@@ -91,19 +88,6 @@ class EapClient:
                 self._receive_failure(parsed)
             case _:
                 self.discarded += 1
-
-    def packets_to_send(self, now: float) -> list[bytes]:
-        """Return the packets to send now and forget them."""
-        output, self._output = self._output, []
-        return output
-
-    def next_event(self) -> AuthEvent | None:
-        """Return the next event, or None."""
-        return self._events.popleft() if self._events else None
-
-    def poll_at(self) -> float | None:
-        """None: the server repeats, the client never."""
-        return None
 
     def handle_timer(self, now: float) -> None:
         """Nothing is ever due."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 
 from ...base.entropy import Entropy
 from ...errors import LocalProtocolError
-from ..auth import AuthEvent, AuthMethod, AuthRefused, AuthSucceeded, Credentials
+from ..auth import AuthMethod, AuthRefused, AuthSucceeded, Credentials
+from ..auth_outbox import AuthOutbox
 from ..packet import PROTOCOL_EAP
 from .keys import hlak_of_msk
 from .packet import EapCode, EapPacket
@@ -26,24 +26,20 @@ class EapServerState(Enum):
     REFUSED = "refused"
 
 
-class EapServer:
+class EapServer(AuthOutbox):
     """An Authenticator. It sets no limit to the whole log-in: after the last repetition it goes on waiting."""
 
     protocol: int = PROTOCOL_EAP
 
     def __init__(self, methods: ServerMethods, entropy: Entropy, *, first_method: AuthMethod) -> None:
         """``methods`` are proposed in turn; ``first_method`` is what a refusal before any of them is put down to."""
+        super().__init__()
         self.state = EapServerState.INITIAL
-        self.discarded = 0
-        """Packets that did not fit the state."""
         self._methods = methods
         self._first_method = first_method
         self._identifier = entropy.random_bytes(1)[0]
         self._conversation = ServerConversation(methods)
         self._request = b""
-        self._output: list[bytes] = []
-        self._events: deque[AuthEvent] = deque()
-        self._deadline: float | None = None
         self._sent = 0
         self._announced = False
 
@@ -68,19 +64,6 @@ class EapServer:
             self._end()
         else:
             self._ask(now)
-
-    def packets_to_send(self, now: float) -> list[bytes]:
-        """Return the packets to send now and forget them."""
-        output, self._output = self._output, []
-        return output
-
-    def next_event(self) -> AuthEvent | None:
-        """Return the next event, or None."""
-        return self._events.popleft() if self._events else None
-
-    def poll_at(self) -> float | None:
-        """When the Request is due to be repeated."""
-        return self._deadline
 
     def handle_timer(self, now: float) -> None:
         """Repeat the Request when its time has come."""
