@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
+import dns.exception
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.reversename
 import trio
 
 from ..errors import ConfigError, DialError, SstpsocksError, TunnelDown
 from ..library import Tunnel, run_tunnel
 from ..tunnel.network import IPAddress
 from ..tunnel.settings import CredentialReason, CredentialRequest
+from .cli.extras import RECORD_TYPES
 from .config import Configuration
 from .credentials import PasswordSource
 from .failures import EXIT_OK
@@ -37,7 +44,7 @@ class Question:
     interval: float = 1.0
     wait: float = 5.0
     record: str | None = None
-    """A or AAAA; None: both."""
+    """The type of record; None: both kinds of addresses, or for an address its name."""
 
     @classmethod
     def of(cls, command: str, given: dict[str, Any]) -> Question:
@@ -58,7 +65,9 @@ class Question:
                     raise ConfigError(f"{flag}: {value:g} is not from 0.01 to 3600")
             return question
         servers = given["server"]
-        record = servers.pop(0).upper() if servers and servers[0].upper() in _TYPES else None
+        record = servers.pop(0).upper() if servers and servers[0].upper() in RECORD_TYPES else None
+        if record is None and _is_address(given["name"]):
+            record = "PTR"
         return cls(command=command, host=given.pop("name"), json=given.pop("json"), record=record)
 
 
@@ -102,7 +111,40 @@ async def run_question(
         return await (_ping if question.command == "ping" else _resolve)(tunnel, question, say)
 
 
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+async def _look_up(tunnel: Tunnel, question: Question, say: Say) -> int:
+    """Answer for any type of record, as the network's servers give it."""
+    record, asked = str(question.record), question.host
+    try:
+        name = dns.reversename.from_address(asked) if _is_address(asked) else dns.name.from_text(asked, dns.name.root)
+    except (dns.exception.DNSException, UnicodeError):
+        raise ConfigError(f'resolve: "{asked}" is no name') from None
+    if tunnel.answers is None:
+        raise TunnelDown("the tunnel answers no queries")
+    response = await tunnel.answers.answer(dns.message.make_query(name, record))
+    kind = dns.rdatatype.from_text(record)
+    # Text of a foreign server's: to_text() escapes what a terminal would obey.
+    found = [data.to_text() for entry in response.answer if entry.rdtype == kind for data in entry]
+    code = dns.rcode.to_text(response.rcode())
+    if question.json:
+        say(json.dumps({"name": asked, "type": record, "records": found, "status": code}))
+    elif found:
+        say("\n".join(found))
+    else:
+        say(f"{asked} has no {record} record" + ("" if code == "NOERROR" else f" ({code})"))
+    return EXIT_OK if found else EXIT_NO_ANSWER
+
+
 async def _resolve(tunnel: Tunnel, question: Question, say: Say) -> int:
+    if question.record is not None and question.record not in _TYPES:
+        return await _look_up(tunnel, question, say)
     try:
         found = await tunnel.resolve(question.host)
     except TunnelDown:

@@ -57,3 +57,13 @@ async def test_usage_errors_are_one_line(tmp_path: Path) -> None:
     result = await run(["ping", "h", "--count", "0"])
     assert result.returncode == 2
     assert b"--count: 0 is not from 1" in result.stderr
+
+
+async def test_resolve_names_an_address_and_says_what_is_missing(tmp_path: Path) -> None:
+    async with site(tmp_path) as server:
+        named = await run([*flags(server, "resolve", "10.99.0.77"), "--host", "printer.intranet.demo=10.99.0.77"])
+        mail = await run([*flags(server, "resolve", "intranet.demo", "mx"), "--json"])
+    assert named.returncode == 0, named.stderr
+    assert named.stdout == b"printer.intranet.demo.\n"
+    assert mail.returncode == 1
+    assert json.loads(mail.stdout)["records"] == []

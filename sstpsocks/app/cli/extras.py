@@ -5,7 +5,8 @@ from __future__ import annotations
 from .parser import Parser, add_options
 
 SHELLS = ("bash", "zsh", "fish")
-RECORD_TYPES = ("A", "AAAA")
+RECORD_TYPES = ("A", "AAAA", "CAA", "CNAME", "HTTPS", "MX", "NAPTR", "NS", "PTR", "SOA", "SRV", "SVCB", "TLSA", "TXT")
+"""What resolve knows; a server of that name must be written sstp://NAME."""
 
 
 def config_check_parser() -> Parser:
@@ -74,8 +75,9 @@ def resolve_parser() -> Parser:
     """Return the parser of ``sstpsocks resolve``."""
     parser = Parser(
         prog="sstpsocks resolve",
-        usage="sstpsocks resolve NAME [A|AAAA] [--json] [options of connect] [SERVER]",
-        description="Bring a tunnel up and look NAME up by its name servers. Exit code 1 when there is no address.",
+        usage="sstpsocks resolve NAME|ADDRESS [TYPE] [--json] [options of connect] [SERVER]",
+        description="Bring a tunnel up and look NAME up by its name servers: its addresses, or the records of a TYPE "
+        f"({', '.join(RECORD_TYPES)}); for an ADDRESS its name. Exit code 1 when there is none.",
         allow_abbrev=False,
         add_help=False,
     )
