@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import trio
 
 from sstpsocks.demo.intranet import PAGE
 from tests.helpers.demo_site import PASSWORD, SERVER_NAME, DemoSite
+from tests.helpers.sandbox import skip_unless_rights_can_be_taken, without_rights
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals as on Unix")
 
@@ -29,6 +31,16 @@ async def site(folder: Path) -> AsyncIterator[DemoSite]:
         await demo.start(nursery)
         yield demo
         nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def world_readable() -> Iterator[Path]:
+    """A folder that other users may enter, as pytest's own are not."""
+    folder = Path(f"/tmp/sstpsocks-run-{os.getpid()}")
+    folder.mkdir()
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 def run_words(demo: DemoSite, *command: str, options: tuple[str, ...] = ()) -> list[str]:
@@ -53,6 +65,18 @@ async def test_the_command_reaches_the_inner_network_by_its_environment(tmp_path
         ended = await run(run_words(demo, sys.executable, "-c", FETCH))
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip() == PAGE.strip()
+
+
+async def test_it_needs_no_rights_and_no_file_that_can_be_written(world_readable: Path) -> None:
+    skip_unless_rights_can_be_taken()
+    script = "import os; print(os.geteuid(), *[l for l in open('/proc/self/status') if l.startswith('CapEff')])"
+    async with site(world_readable) as demo:
+        demo.ca_file.chmod(0o644)
+        ended = await run(without_rights(run_words(demo, sys.executable, "-c", f"{script}; {FETCH}")))
+    assert ended.returncode == 0, ended.stderr
+    who, page = ended.stdout.split(b"\n", 1)
+    assert who == b"65534 CapEff:\t0000000000000000"
+    assert page.strip() == PAGE.strip()
 
 
 async def test_quiet_says_nothing(tmp_path: Path) -> None:
