@@ -156,12 +156,16 @@ def test_an_expired_intermediate_is_told_from_an_expired_certificate(root: Issue
 
 def test_a_certificate_of_the_future_is_refused(root: Issued, ca_file: str) -> None:
     issued = issue([NAME], root, valid_from=2)
-    assert refused(issued, TrustSettings(server_name=NAME, ca_file=ca_file)).reason == "certificate is not valid yet"
+    error = refused(issued, TrustSettings(server_name=NAME, ca_file=ca_file))
+    assert error.reason == "certificate is not valid yet"
+    assert "check this machine's clock" in error.hint
 
 
 def test_a_certificate_for_clients_is_refused(root: Issued, ca_file: str) -> None:
     issued = issue([NAME], root, usages=[ExtendedKeyUsageOID.CLIENT_AUTH])
-    assert "not meant for servers" in refused(issued, TrustSettings(server_name=NAME, ca_file=ca_file)).reason
+    error = refused(issued, TrustSettings(server_name=NAME, ca_file=ca_file))
+    assert "not meant for servers" in error.reason
+    assert "install a certificate for server authentication" in error.hint
 
 
 def test_a_certificate_without_extended_key_usage_is_trusted(root: Issued, ca_file: str) -> None:
