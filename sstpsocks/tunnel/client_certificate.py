@@ -92,6 +92,8 @@ def load_client_certificate(
     with warnings.catch_warnings():
         # Odd serial numbers of private authorities are no concern here.
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        # Windows writes PKCS#12 in BER, which is all that this one is about.
+        warnings.filterwarnings("ignore", "PKCS#12 bundle could not be parsed as DER", UserWarning)
         if b"-----BEGIN" in data:
             chain = _pem_certificates(data, certificate_path)
             key_data = _read(key_path) if key_path is not None else data
@@ -100,10 +102,21 @@ def load_client_certificate(
             key, chain = _pkcs12(data, certificate_path, secret, options)
     if not isinstance(key, PrivateKey):
         raise ConfigError(f"the key of the client certificate {certificate_path} is of a kind that TLS cannot use")
-    own = next((c for c in chain if c.public_key() == key.public_key()), None)
+    own = next((c for c in chain if _belongs(c, key)), None)
     if own is None:
         raise ConfigError(f"no certificate in {certificate_path} belongs to the key")
+    try:
+        certificate_user(own)
+    except ValueError as error:
+        raise ConfigError(f"the certificate in {certificate_path} has a subject that cannot be read") from error
     return ClientCertificate(own, key, tuple(c for c in chain if c is not own))
+
+
+def _belongs(certificate: x509.Certificate, key: PrivateKey) -> bool:
+    try:
+        return certificate.public_key() == key.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return False  # it holds no key, or one of a kind that ours is not
 
 
 def _read(path: str) -> bytes:

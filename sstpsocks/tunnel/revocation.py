@@ -30,7 +30,7 @@ def read_lists(path: str) -> list[x509.CertificateRevocationList]:
         else:
             lists = [x509.load_der_x509_crl(content)]
     except ValueError as error:
-        raise ConfigError(f"CRL file {path}: it holds a list that cannot be read", path=path) from error
+        raise _unreadable(path) from error
     if not lists:
         raise ConfigError(
             f"CRL file {path}: it holds no list of revoked certificates",
@@ -40,11 +40,19 @@ def read_lists(path: str) -> list[x509.CertificateRevocationList]:
     return lists
 
 
+def _unreadable(path: str) -> ConfigError:
+    return ConfigError(f"CRL file {path}: it holds a list that cannot be read", path=path)
+
+
 def demand_lists(context: SSL.Context, path: str) -> None:
     """Make ``context`` check chains against the lists in a file. Raises ConfigError."""
     store = context.get_cert_store()
     if store is None:
         raise ConfigError("the TLS library has no certificate store")
-    for revocation_list in read_lists(path):
-        store.add_crl(revocation_list)
+    try:
+        for revocation_list in read_lists(path):
+            store.add_crl(revocation_list)
+    except (crypto.Error, ValueError) as error:
+        # OpenSSL is stricter than who read it.
+        raise _unreadable(path) from error
     store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
