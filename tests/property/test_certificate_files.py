@@ -79,6 +79,12 @@ def test_damaged_lists(data: bytes) -> None:
     use(data, use_lists)
 
 
+@settings(deadline=None, max_examples=100)
+@given(damaged([ROOT.pem]))
+def test_damaged_authorities(data: bytes) -> None:
+    use(data, lambda path: client_context(TrustSettings(server_name=NAME, ca_file=path)))
+
+
 @settings(deadline=None, max_examples=150)
 @given(damaged(CERTIFICATES))
 def test_damaged_certificates(data: bytes) -> None:
