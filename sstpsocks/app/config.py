@@ -14,6 +14,7 @@ from ..tunnel.settings import TunnelSettings
 from .credentials import PasswordSource
 from .dns_config import DnsAddress, dns_addresses
 from .first_use_prompt import FirstUsePrompt
+from .forward_config import NO_FORWARDS, ForwardSettings, forward_settings
 from .layers import Layers, environment_layer, flag_layer, misspelt_variables
 from .listen_config import ListenSettings as ListenSettings
 from .listen_config import listen_settings
@@ -68,6 +69,8 @@ class Configuration:
     """Where DNS queries of local programs are answered."""
     rules: tuple[Rule, ...] = ()
     """Which way a connection takes; what none is about goes to the first tunnel."""
+    forwards: ForwardSettings = NO_FORWARDS
+    """Single ports that lead through the tunnel."""
     output: OutputSettings
     name: str = ""
     """Of the profile behind ``tunnel``; empty when none was chosen."""
@@ -139,6 +142,7 @@ def build(
         listen=listen_settings(sources.shared),
         dns_listen=dns_addresses(sources.shared),
         rules=rules_of(sources.shared, tuple(sources.tunnels)),
+        forwards=forward_settings(sources.shared),
         output=_output(sources.shared),
         first_use_prompt=prompt,
         warnings=tuple(warnings),

@@ -26,6 +26,7 @@ from .config import Configuration, ListenSettings
 from .credentials import PasswordSource
 from .dns_port import open_dns_port, serve_dns_port, tell_leaks
 from .failures import EXIT_OK
+from .forward_ports import ForwardPorts
 from .limits import allow_open_files
 from .messages import Display
 from .pac import pac_pages
@@ -109,6 +110,7 @@ class _Connect:
         self._dns: list[DnsListener] = []
         self._ready_file = ReadyFile(path) if path is not None else None
         self._listeners = Listeners()
+        self._forwards = ForwardPorts(configuration.forwards)
 
     async def run(self) -> int:
         return await run_until_signalled(self._session, on_first=self._display.ending, on_second=self._leave_at_once)
@@ -117,6 +119,7 @@ class _Connect:
         if self._ready_file is not None:
             self._ready_file.remove()
         self._listeners.remove_files()
+        self._forwards.remove_files()
         self._engine.leave_at_once()
 
     async def _session(self) -> int:
@@ -130,6 +133,7 @@ class _Connect:
         listeners = self._listeners = await self._engine.open_listeners(listen)
         try:
             self._dns = await open_dns_port(self._configuration.dns_listen)
+            await self._forwards.open()
             for tunnel_settings in self._configuration.tunnels:
                 tell_leaks(tunnel_settings.settings.names, self._display.warning)
             await self._prepare_password()
@@ -138,6 +142,8 @@ class _Connect:
                 settings, observe=self._on_step, on_state=self._on_state
             ) as tunnel, trio.open_nursery() as nursery:  # fmt: skip
                 nursery.start_soon(self._engine.serve, tunnel, listen, listeners)
+                if self._configuration.forwards:
+                    nursery.start_soon(self._forwards.serve, tunnel.dialer, listen)
                 if self._dns and tunnel.answers is not None:
                     nursery.start_soon(serve_dns_port, self._dns, tunnel.answers)
                 await self._announce(tunnel, listeners)
@@ -150,6 +156,7 @@ class _Connect:
                 self._ready_file.remove()
             with trio.CancelScope(shield=True):  # closing a listening socket does not wait
                 await listeners.aclose()
+                await self._forwards.aclose()
                 for dns_listener in self._dns:
                     dns_listener.close()
         return EXIT_OK

@@ -29,6 +29,7 @@ from .config import Configuration, NamedTunnel
 from .credentials import PasswordSource
 from .dns_port import open_dns_port, serve_dns_port, tell_leaks
 from .failures import EXIT_OK, describe
+from .forward_ports import ForwardPorts
 from .limits import allow_open_files
 from .messages import Display
 from .pac import pac_pages
@@ -87,6 +88,7 @@ class _Several:
         self._members = [_Member(named, display, lambda: self._changed.set()) for named in configuration.tunnels]
         self._last_failure: Exception | None = None
         self._listeners = Listeners()
+        self._forwards = ForwardPorts(configuration.forwards)
         self._places: tuple[str, ...] = ()
         self._dns_places: tuple[str, ...] = ()
         self._dns: list[DnsListener] = []
@@ -99,6 +101,7 @@ class _Several:
     def _leave_at_once(self) -> None:
         if self._ready_file is not None:
             self._ready_file.remove()
+        self._forwards.remove_files()
         self._engine.leave_at_once()
 
     async def _serve(self) -> int:
@@ -125,6 +128,8 @@ class _Several:
                 pages = self._pages(router)
                 listen = replace(configuration.listen, max_connections=most)
                 nursery.start_soon(serve_port, router, listen, self._listeners, pages)
+                if configuration.forwards:
+                    nursery.start_soon(self._forwards.serve, router, listen)
                 nursery.start_soon(serve_dns_port, self._dns, self._answers(router))
                 self._announce()
                 await self._keep_ready_file()
@@ -134,6 +139,7 @@ class _Several:
             with trio.CancelScope(shield=True):  # closing a listening socket does not wait
                 for listeners in (self._listeners, *(member.listeners for member in self._members)):
                     await listeners.aclose()
+                await self._forwards.aclose()
                 for dns_listener in self._dns:
                     dns_listener.close()
         return self._end()
@@ -154,6 +160,7 @@ class _Several:
                 member.listeners = await self._engine.open_listeners(member.named.listen)
                 member.places = tuple(map(name_of, member.listeners))
         self._dns = await open_dns_port(self._configuration.dns_listen)
+        await self._forwards.open()
         self._dns_places = tuple(host_port(*listener.address) for listener in self._dns)
 
     def _tell_ways_out(self) -> None:

@@ -7,7 +7,7 @@ it, so the three cannot drift apart. An option called "ca-file" is the flag ``--
 
 from __future__ import annotations
 
-from . import dns, eap, general, limits, login, port, rules, server, tunnel, way
+from . import dns, eap, forward, general, limits, login, port, rules, server, tunnel, way
 from .port import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
 from .table import ENVIRONMENT_PREFIX, Kind, Option, Place
 
@@ -34,6 +34,7 @@ OPTIONS: tuple[Option, ...] = (
     *tunnel.OPTIONS,
     *dns.OPTIONS,
     *rules.OPTIONS,
+    *forward.OPTIONS,
     *limits.OPTIONS,
     *general.OPTIONS,
 )
@@ -43,7 +44,18 @@ BY_KEY: dict[str, Option] = {option.key: option for option in OPTIONS}
 
 
 SHARED = frozenset(
-    {"ready_file", "log_format", "verbose", "quiet", "max_connections", "dns_listen", "dns_allow_remote", "rule"}
+    {
+        "ready_file",
+        "log_format",
+        "verbose",
+        "quiet",
+        "max_connections",
+        "dns_listen",
+        "dns_allow_remote",
+        "rule",
+        "local_forward",
+        "remote_forward",
+    }
 )
 """The keys of what tunnels that are up at the same time have in common."""
 

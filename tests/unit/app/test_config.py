@@ -210,6 +210,8 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "dns-server": "hq.example=10.1.0.53,ads.example=refuse",
         "dns-rest": "system",
         "rule": "10.0.0.0/8, .corp.example port 1-5 -> direct; all port 25 -> refuse",
+        "local-forward": "*:8080:intranet.corp.example:80,/run/db.sock:[fd00::9]:5432",
+        "remote-forward": "2222:localhost:22",
         "pcap": str(tmp_path / "x.pcapng"),
         "connect-timeout": "1",
         "tls-timeout": "2",

@@ -1,0 +1,22 @@
+"""Options about forwards: single ports that lead through the tunnel."""
+
+from __future__ import annotations
+
+from .table import Option, Topic
+
+_TOPIC = Topic("forwards")
+
+OPTIONS: tuple[Option, ...] = (
+    _TOPIC.list(
+        "local-forward",
+        "FORWARD",
+        "listen here and connect inside the tunnel: [BIND:]PORT:HOST:PORT or /SOCKET:HOST:PORT",
+        short="-L",
+    ),
+    _TOPIC.list(
+        "remote-forward",
+        "FORWARD",
+        "listen inside the tunnel and connect from here: PORT:HOST:PORT or PORT:/SOCKET",
+        short="-R",
+    ),
+)
