@@ -46,9 +46,10 @@ class Forwards:
     async def serve(self, local: Sequence[LocalPort], remote: Sequence[Forward]) -> None:
         """Serve until cancelled.
 
-        Raises SstpsocksError when a port inside the tunnel cannot be opened at first.
+        Raises SstpsocksError when a port inside the tunnel cannot be opened at first; one of several tunnels may be
+        down at that time.
         """
-        opened = [(forward, await self._listen(forward)) for forward in remote]
+        opened = [(forward, await self._listen_if_up(forward)) for forward in remote]
         async with trio.open_nursery() as nursery:
             for port in local:
                 for listener in port.listeners:
@@ -87,6 +88,8 @@ class Forwards:
                 _logger.warning("%s: %s", forward, error)
                 return
             await _relay(client, stream, nursery)
+        except Exception as error:
+            _report(forward, error)
         finally:
             reset_socket(client)
             self._places.release()
@@ -102,7 +105,14 @@ class Forwards:
                 hint="choose another port, or 0 for a free one",
             ) from None
 
-    async def _accept_remote(self, listener: TunnelListener, forward: Forward, nursery: trio.Nursery) -> None:
+    async def _listen_if_up(self, forward: Forward) -> TunnelListener | None:
+        try:
+            return await self._listen(forward)
+        except TunnelDown:
+            return None
+
+    async def _accept_remote(self, opened: TunnelListener | None, forward: Forward, nursery: trio.Nursery) -> None:
+        listener = opened if opened is not None else await self._listen_again(forward)
         _logger.info("%s: listening inside the tunnel at port %d", forward, listener.local_address[1])
         try:
             while True:
@@ -148,8 +158,16 @@ class Forwards:
                 stream.abort()
                 raise
             await _relay(client, stream, nursery)
+        except Exception as error:
+            _report(forward, error)
         finally:
             self._places.release()
+
+
+def _report(forward: Forward, error: Exception) -> None:
+    """One connection must not take the others with it. The traceback is a detail, as everywhere."""
+    details = _logger.isEnabledFor(logging.DEBUG)
+    _logger.error("%s: a connection failed: %s, this is a bug", forward, type(error).__name__, exc_info=details)
 
 
 async def _relay(client: socket.socket, stream: TunnelStream, nursery: trio.Nursery) -> None:
