@@ -20,13 +20,11 @@ import trio
 from ..errors import ConfigError, DialError, SstpsocksError, TunnelDown
 from ..library import Tunnel, run_tunnel
 from ..tunnel.network import IPAddress
-from ..tunnel.settings import CredentialReason, CredentialRequest
 from .cli.extras import RECORD_TYPES
 from .config import Configuration
-from .credentials import PasswordSource
 from .failures import EXIT_OK
 from .messages import Display
-from .prompts import set_before_prompts
+from .prompts import prepare_passwords
 
 EXIT_NO_ANSWER = 1
 _TYPES = {"A": 4, "AAAA": 6}
@@ -98,16 +96,8 @@ async def run_question(
     say: Say = _print,
 ) -> int:
     """Bring the tunnel up, ask, print the answer and return the exit code: 1 when there is none."""
-    settings, password = configuration.tunnel, configuration.password
-    password.tell = display.warning
-    set_before_prompts(configuration, display.interrupt)
-    asked: list[PasswordSource] = []
-    for proxy in (way.proxy for way in (settings, *settings.alternatives)):
-        if proxy is not None and isinstance(proxy.credentials, PasswordSource) and proxy.credentials not in asked:
-            asked.append(proxy.credentials)
-            await proxy.credentials.prepare(CredentialRequest(CredentialReason.LOGIN, proxy.username, str(proxy)))
-    await password.prepare(CredentialRequest(CredentialReason.LOGIN, settings.username, settings.server))
-    async with open_tunnel(settings, observe=display.step, on_state=display.state) as tunnel:
+    await prepare_passwords(configuration, display)
+    async with open_tunnel(configuration.tunnel, observe=display.step, on_state=display.state) as tunnel:
         return await (_ping if question.command == "ping" else _resolve)(tunnel, question, say)
 
 

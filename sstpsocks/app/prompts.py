@@ -1,11 +1,13 @@
-"""Every prompt of a configuration finishes the display's line before it appears."""
+"""Every prompt of a configuration finishes the display's line before it appears, and comes before the dialling."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..tunnel.settings import CredentialReason, CredentialRequest
 from .config import Configuration
-from .credentials import PromptPassword
+from .credentials import PasswordSource, PromptPassword
+from .messages import Display
 from .new_password import NewPasswordPrompt
 
 
@@ -19,3 +21,16 @@ def set_before_prompts(configuration: Configuration, interrupt: Callable[[], Non
         for source in (tunnel.password, *tunnel.proxy_passwords):
             if isinstance(source, PromptPassword):
                 source.before_prompt = interrupt
+
+
+async def prepare_passwords(configuration: Configuration, display: Display) -> None:
+    """Ask for what has to be asked for, for a command with one tunnel: the proxies' passwords, then the server's."""
+    settings, password = configuration.tunnel, configuration.password
+    password.tell = display.warning
+    set_before_prompts(configuration, display.interrupt)
+    asked: list[PasswordSource] = []
+    for proxy in (way.proxy for way in (settings, *settings.alternatives)):
+        if proxy is not None and isinstance(proxy.credentials, PasswordSource) and proxy.credentials not in asked:
+            asked.append(proxy.credentials)
+            await proxy.credentials.prepare(CredentialRequest(CredentialReason.LOGIN, proxy.username, str(proxy)))
+    await password.prepare(CredentialRequest(CredentialReason.LOGIN, settings.username, settings.server))

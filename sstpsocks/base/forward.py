@@ -1,4 +1,4 @@
-"""What -L and -R say, as ssh users know it: ``[bind:]port:host:port``, with a Unix socket at this machine's end.
+"""What -L, -R and -W say, as ssh users know it: ``[bind:]port:host:port``, with a Unix socket at this machine's end.
 
 Colons part the fields, except inside brackets, which hold an IPv6 address.
 """
@@ -68,6 +68,14 @@ def parse_remote(text: str) -> Forward:
     if place.host not in ("", "*"):
         raise ValueError(f'"{text}": inside the tunnel it listens at our own addresses; leave out "{place.host}"')
     return Forward(Place("", place.port), target)
+
+
+def parse_stdio(text: str) -> Place:
+    """Read what -W says: ``host:port``. Raises ValueError."""
+    fields = _fields(text)
+    if len(fields) != 2:
+        raise ValueError(f'"{text}" is not HOST:PORT; an IPv6 address stands in brackets')
+    return _target(fields, text)
 
 
 def _fields(text: str) -> list[str]:

@@ -90,6 +90,8 @@ class _Runner:
 
     def connect(self, arguments: Sequence[str], *, explicit: bool) -> int:
         given = parse_connect(arguments, explicit=explicit)
+        if given["stdio_forward"] is not None:
+            return self._stdio(given)
         # Only now, when a command really runs, the heavy imports.
         from ..config import load_configuration, verbosity_of
 
@@ -105,6 +107,32 @@ class _Runner:
         from ..start import start_connect
 
         return trio.run(start_connect, configuration, display)
+
+    def _stdio(self, given: dict[str, object]) -> int:
+        from ..ask import only_tunnel
+        from ..config import load_configuration, verbosity_of
+        from ..stdio import run_stdio, stdio_target
+
+        target = stdio_target(str(given.pop("stdio_forward")))
+        self.verbosity = verbosity_of(given, os.environ)
+        configuration = only_tunnel(load_configuration(given), "-W")
+        # Messages would stand between those of ssh: only failures, unless more is asked for.
+        display = self._open_display(
+            log_format=configuration.output.log_format, verbosity=-1 if not self.verbosity else self.verbosity
+        )
+        for warning in configuration.warnings:
+            display.warning(warning)
+        import trio
+
+        from ..signals import leave_at_once, run_until_signalled
+
+        async def relay() -> int:
+            return await run_stdio(configuration, target, display)
+
+        async def until_signalled() -> int:
+            return await run_until_signalled(relay, on_first=display.ending, on_second=leave_at_once)
+
+        return trio.run(until_signalled)
 
     def check(self, arguments: Sequence[str]) -> int:
         given = vars(check_parser().parse_args(arguments))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .table import Option, Topic
+from .table import Option, Place, Topic
 
 _TOPIC = Topic("forwards")
 
@@ -18,5 +18,12 @@ OPTIONS: tuple[Option, ...] = (
         "FORWARD",
         "listen inside the tunnel and connect from here: PORT:HOST:PORT or PORT:/SOCKET",
         short="-R",
+    ),
+    _TOPIC.text(
+        "stdio-forward",
+        "HOST:PORT",
+        "connect standard input and output to HOST:PORT in a tunnel of its own (for ssh's ProxyCommand); no port",
+        short="-W",
+        places=frozenset({Place.FLAG}),
     ),
 )

@@ -210,7 +210,9 @@ def test_a_bug_is_one_line_unless_details_are_wanted(
 def test_the_documentation_lists_every_option() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     for option in OPTIONS:
-        (row,) = [line for line in text.splitlines() if line.startswith("|") and f"`{option.variable}`" in line]
+        name = option.variable if Place.ENVIRONMENT in option.places else option.flag
+        (row,) = [line for line in text.splitlines() if line.startswith("|") and f"`{name}`" in line]
+        assert (f"`{option.variable}`" in row) is (Place.ENVIRONMENT in option.places)
         assert (f"`{option.flag}`" in row) is (Place.FLAG in option.places)
         assert (f"`{option.key}`" in row) is (Place.FILE in option.places)
         assert not option.default or f"default {option.default}" in row

@@ -233,6 +233,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "config",
         "profile",
         "quiet",
+        "stdio-forward",
     }
     assert set(given) | left_out == {option.name for option in OPTIONS}
 
