@@ -21,6 +21,7 @@ from .dns.table import NameTable
 from .errors import ConfigError, ConnectTimedOut, NameNotFound
 from .proxy.datagrams import DialledDatagrams
 from .proxy.dial import Dialer
+from .tunnel.name_settings import NameSettings
 from .tunnel.network import IPAddress, TunnelDatagrams, TunnelListener, TunnelStream
 from .tunnel.pins import parse_pin
 from .tunnel.reach import Dial, connect_transport
@@ -62,6 +63,8 @@ class Tunnel:
     """Names and addresses to streams."""
     answers: Answers | None = None
     """Whole DNS queries, by the same table of names as ``resolver``."""
+    names: NameTable | None = None
+    """The table of names of both."""
 
     @property
     def info(self) -> TunnelInfo:
@@ -118,6 +121,16 @@ class Tunnel:
         """Return the addresses of ``name`` by the tunnel's name servers. Raises NameNotFound or NameLookupFailed."""
         return await self.resolver.resolve(name)
 
+    def replace_names(self, settings: NameSettings) -> bool:
+        """Look names up by other settings from now on, and tell whether they differ from those so far."""
+        if self.names is None or self.names.settings == settings:
+            return False
+        self.names.replace(settings)
+        self.resolver.clear()
+        if isinstance(self.answers, TunnelAnswers):
+            self.answers.clear()
+        return True
+
     async def wait_closed(self) -> None:
         """Wait until the tunnel has ended for good by itself, and raise the error that ended it."""
         await self.network.wait_closed()
@@ -154,7 +167,7 @@ async def run_tunnel(
     resolver = Resolver(session, table=table)
     answers = TunnelAnswers(session, table)
     async with session:
-        yield Tunnel(session, resolver, Dialer(session, resolver), answers)
+        yield Tunnel(session, resolver, Dialer(session, resolver), answers, table)
 
 
 class TunnelOptions(TypedDict, total=False):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +83,10 @@ class Configuration:
     first_use_prompt: FirstUsePrompt | None = None
     """Who is asked about an unknown server, None without a terminal."""
     warnings: tuple[str, ...] = ()
+    sources: Sources | None = field(default=None, repr=False, compare=False)
+    """What it was made of."""
+    again: Callable[[], Configuration] | None = field(default=None, repr=False, compare=False)
+    """Loads it once more from the same places, where SIGHUP asks for that. Raises ConfigError."""
 
     @property
     def tunnels(self) -> tuple[NamedTunnel, ...]:
@@ -146,6 +150,7 @@ def build(
         output=_output(sources.shared),
         first_use_prompt=prompt,
         warnings=tuple(warnings),
+        sources=sources,
     )
 
 

@@ -7,6 +7,7 @@ import stat
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from ..base.listen_address import DEFAULT_MODE, Activated, ListenAddress, TcpAddress, UnixAddress
@@ -15,6 +16,9 @@ from . import values
 from .credentials import first_line_of
 from .layers import Layers, Setting
 from .options import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
+
+if TYPE_CHECKING:
+    from ..proxy.users import Users
 
 MAX_SOCKS_FIELD = 255  # RFC 1929 section 2: lengths are one octet, 1 to 255
 MAX_USERS_FILE = 1 << 20  # octets
@@ -34,6 +38,8 @@ class ListenSettings:
     """Whether other users of this machine are cut off."""
     open_to_all: bool = False
     """Whether other machines may reach it: there are credentials, or the user said so."""
+    in_force: Users | None = field(default=None, repr=False, compare=False)
+    """Who may use it as long as it runs, exchangeable; None: just ``all_users``."""
 
     @property
     def all_users(self) -> tuple[tuple[str, str], ...]:

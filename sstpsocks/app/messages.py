@@ -54,6 +54,10 @@ class Display(Protocol):
         """Pass on something that does not stop the program."""
         ...
 
+    def note(self, text: str) -> None:
+        """Say that something was done that the user asked for."""
+        ...
+
     def interrupt(self) -> None:
         """Finish the line at hand: something else will write to the terminal."""
         ...
@@ -186,6 +190,11 @@ class TerminalDisplay:
         """Show a warning."""
         self._line(self._colour(YELLOW, f"Warning: {one_line(text)}"))
 
+    def note(self, text: str) -> None:
+        """Show it."""
+        if not self._quiet:
+            self._line(one_line(text))
+
     def ending(self) -> None:
         """Say that PPP and SSTP are being ended."""
         self._pending = 0
@@ -237,6 +246,10 @@ class LogDisplay:
     def warning(self, text: str) -> None:
         """Log a warning."""
         LOGGER.warning("%s", one_line(text))
+
+    def note(self, text: str) -> None:
+        """Log it."""
+        LOGGER.info("%s", one_line(text))
 
     def interrupt(self) -> None:
         """Do nothing: log lines are always whole."""

@@ -32,6 +32,7 @@ from .messages import Display
 from .pac import pac_pages
 from .prompts import set_before_prompts
 from .readyfile import Ready, ReadyFile
+from .reload import Reload
 from .rules_config import UNNAMED
 from .signals import leave_at_once, run_until_signalled
 from .values import host_port
@@ -63,7 +64,7 @@ async def serve_port(outlet: Outlet, listen: ListenSettings, listeners: Listener
     server = ProxyPort(
         outlet,
         pages=pages,
-        users=Users(listen.all_users),
+        users=listen.in_force if listen.in_force is not None else Users(listen.all_users),
         max_connections=listen.max_connections,
         only_own_user=listen.same_user,
     )
@@ -111,9 +112,15 @@ class _Connect:
         self._ready_file = ReadyFile(path) if path is not None else None
         self._listeners = Listeners()
         self._forwards = ForwardPorts(configuration.forwards)
+        self._reload = Reload(configuration, display)
 
     async def run(self) -> int:
-        return await run_until_signalled(self._session, on_first=self._display.ending, on_second=self._leave_at_once)
+        return await run_until_signalled(
+            self._session,
+            on_first=self._display.ending,
+            on_second=self._leave_at_once,
+            on_hang_up=self._reload.run if self._reload.possible else None,
+        )
 
     def _leave_at_once(self) -> None:
         if self._ready_file is not None:
@@ -128,7 +135,8 @@ class _Connect:
             self._ready_file.claim()
         allowed = allow_open_files(listen.max_connections + SPARE_FILES)
         # Beyond what may be open a program would wait in the kernel's queue; beyond the cap it is told.
-        listen = replace(listen, max_connections=max(min(listen.max_connections, allowed - SPARE_FILES), 1))
+        most = max(min(listen.max_connections, allowed - SPARE_FILES), 1)
+        listen = replace(listen, max_connections=most, in_force=self._reload.users_of())
         # Before dialling: a port that is taken is better told before a password is asked for.
         listeners = self._listeners = await self._engine.open_listeners(listen)
         try:
@@ -146,7 +154,9 @@ class _Connect:
                     nursery.start_soon(self._forwards.serve, tunnel.dialer, listen)
                 if self._dns and tunnel.answers is not None:
                     nursery.start_soon(serve_dns_port, self._dns, tunnel.answers)
+                self._reload.tunnels[self._configuration.name] = tunnel
                 await self._announce(tunnel, listeners)
+                self._reload.ready = True
                 if self._ready_file is not None:
                     nursery.start_soon(self._keep_ready_file, tunnel, listeners, self._ready_file)
                 await tunnel.wait_closed()

@@ -74,6 +74,7 @@ class CommandDisplay:
         self._display = display
         self.step = display.step
         self.warning = display.warning
+        self.note = display.note
         self.interrupt = display.interrupt
         self.ending = display.ending
         self.failed = display.failed

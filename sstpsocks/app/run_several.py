@@ -35,6 +35,7 @@ from .messages import Display
 from .pac import pac_pages
 from .prompts import set_before_prompts
 from .readyfile import Ready, ReadyFile
+from .reload import Reload
 from .rules_config import UNNAMED
 from .run import SPARE_FILES, Engine, ready_of, serve_port
 from .signals import run_until_signalled
@@ -89,6 +90,7 @@ class _Several:
         self._last_failure: Exception | None = None
         self._listeners = Listeners()
         self._forwards = ForwardPorts(configuration.forwards)
+        self._reload = Reload(configuration, display)
         self._places: tuple[str, ...] = ()
         self._dns_places: tuple[str, ...] = ()
         self._dns: list[DnsListener] = []
@@ -96,7 +98,12 @@ class _Several:
         self._ready_file = ReadyFile(path) if path is not None else None
 
     async def run(self) -> int:
-        return await run_until_signalled(self._serve, on_first=self._display.ending, on_second=self._leave_at_once)
+        return await run_until_signalled(
+            self._serve,
+            on_first=self._display.ending,
+            on_second=self._leave_at_once,
+            on_hang_up=self._reload.run if self._reload.possible else None,
+        )
 
     def _leave_at_once(self) -> None:
         if self._ready_file is not None:
@@ -126,12 +133,14 @@ class _Several:
                     configuration.rules, {member.name: member.slot for member in self._members}, Direct(nursery)
                 )
                 pages = self._pages(router)
-                listen = replace(configuration.listen, max_connections=most)
+                self._reload.router = router
+                listen = replace(configuration.listen, max_connections=most, in_force=self._reload.users_of())
                 nursery.start_soon(serve_port, router, listen, self._listeners, pages)
                 if configuration.forwards:
                     nursery.start_soon(self._forwards.serve, router, listen)
                 nursery.start_soon(serve_dns_port, self._dns, self._answers(router))
                 self._announce()
+                self._reload.ready = True
                 await self._keep_ready_file()
         finally:
             if self._ready_file is not None:
@@ -190,10 +199,11 @@ class _Several:
             async with self._engine.open_tunnel(
                 member.named.settings, observe=member.on_step, on_state=member.on_state
             ) as tunnel, trio.open_nursery() as nursery:  # fmt: skip
-                member.slot.tunnel = tunnel
+                member.slot.tunnel = self._reload.tunnels[member.named.name] = tunnel
                 member.settled.set()
                 if member.named.listen is not None:
-                    listen = replace(member.named.listen, max_connections=most)
+                    users = self._reload.users_of(member.named.name)
+                    listen = replace(member.named.listen, max_connections=most, in_force=users)
                     nursery.start_soon(serve_port, tunnel.dialer, listen, member.listeners)
                 await tunnel.wait_closed()
                 nursery.cancel_scope.cancel()
@@ -205,6 +215,7 @@ class _Several:
             if any(other.failure is None for other in self._members):
                 self._display.warning(f'the tunnel "{member.name}" is gone for good: {failure.text}')
         member.slot.tunnel = None
+        self._reload.tunnels.pop(member.named.name, None)
         with trio.CancelScope(shield=True):
             await member.listeners.aclose()
         member.settled.set()

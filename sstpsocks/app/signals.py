@@ -29,20 +29,28 @@ def ending_signals() -> list[signal.Signals]:
 
 
 async def run_until_signalled(
-    work: Callable[[], Awaitable[int]], *, on_first: Callable[[], None], on_second: Callable[[], None]
+    work: Callable[[], Awaitable[int]],
+    *,
+    on_first: Callable[[], None],
+    on_second: Callable[[], None],
+    on_hang_up: Callable[[], None] | None = None,
 ) -> int:
     """Run ``work`` and return its exit code, or 0 when a signal ended it.
 
     The first signal calls ``on_first`` and cancels the work, which then ends in order; the second calls
-    ``on_second``. Exceptions of the work come out, possibly inside exception groups. Main thread only.
+    ``on_second``. With ``on_hang_up`` SIGHUP calls just that. Exceptions of the work come out, possibly inside
+    exception groups. Main thread only.
     """
     exit_code = EXIT_OK
     scope = trio.CancelScope()
 
     async def watch(signals: AsyncIterator[int]) -> None:
         asked = False
-        async for _number in signals:
-            if asked:
+        async for number in signals:
+            if on_hang_up is not None and number == getattr(signal, "SIGHUP", None):
+                if not asked:
+                    on_hang_up()
+            elif asked:
                 on_second()
             else:
                 asked = True

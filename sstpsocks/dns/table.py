@@ -75,13 +75,17 @@ class NameTable:
         domains: Callable[[], tuple[str, ...]] = tuple,
         routes: Routes = tuple,
     ) -> None:
-        self.settings = settings if settings is not None else NameSettings()
         self._domains = domains
         self._routes = routes
-        self._hosts = dict(self.settings.hosts)
-        self._suffixes = dict(self.settings.suffixes)
+        self.replace(settings if settings is not None else NameSettings())
+
+    def replace(self, settings: NameSettings) -> None:
+        """Decide by other settings from now on; what was learned by the old ones is the caller's to forget."""
+        self.settings = settings
+        self._hosts = dict(settings.hosts)
+        self._suffixes = dict(settings.suffixes)
         self._names: dict[IPAddress, str] = {}
-        for name, addresses in self.settings.hosts:
+        for name, addresses in settings.hosts:
             for address in addresses:
                 self._names.setdefault(address, name)
 

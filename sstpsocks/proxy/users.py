@@ -11,6 +11,11 @@ class Users:
     """User names and passwords that local programs may give; none of them: nobody is asked."""
 
     def __init__(self, credentials: Iterable[tuple[str, str]] = ()) -> None:
+        self._digests: list[bytes] = []
+        self.replace(credentials)
+
+    def replace(self, credentials: Iterable[tuple[str, str]]) -> None:
+        """Let these hold from now on; connections that stand stay."""
         self._digests = [_digest(name.encode(), password.encode()) for name, password in credentials]
 
     def __repr__(self) -> str:

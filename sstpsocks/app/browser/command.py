@@ -63,6 +63,7 @@ class _BrowserDisplay:
         self.where = ""
         self.step = display.step
         self.warning = display.warning
+        self.note = display.note
         self.interrupt = display.interrupt
         self.ending = display.ending
         self.failed = display.failed

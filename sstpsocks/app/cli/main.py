@@ -93,10 +93,16 @@ class _Runner:
         if given["stdio_forward"] is not None:
             return self._stdio(given)
         # Only now, when a command really runs, the heavy imports.
+        from dataclasses import replace
+        from functools import partial
+
         from ..config import load_configuration, verbosity_of
 
         self.verbosity = verbosity_of(given, os.environ)
         configuration = load_configuration(given)
+        if sys.stdin is not None and not sys.stdin.isatty():
+            # Asked now: a terminal that has hung up, when SIGHUP means the end, says that it is none.
+            configuration = replace(configuration, again=partial(load_configuration, given))
         output = configuration.output
         display = self._open_display(log_format=output.log_format, verbosity=output.verbosity)
         for warning in configuration.warnings:
