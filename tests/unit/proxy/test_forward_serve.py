@@ -23,6 +23,7 @@ from tests.helpers.fake_ports import FakeListener
 from .test_socks_server import until
 
 PEER = IPv4Address("10.0.0.9")
+UNIX: int | None = getattr(socket, "AF_UNIX", None)
 
 
 @asynccontextmanager
@@ -92,9 +93,10 @@ async def test_a_remote_forward_leads_to_a_program_here(network: FakeNetwork) ->
         assert await read_all(peer) == b"answer"
 
 
-@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no Unix sockets here")
+@pytest.mark.skipif(UNIX is None, reason="there are no Unix sockets here")
 async def test_a_remote_forward_leads_to_a_unix_socket(network: FakeNetwork, tmp_path: Path) -> None:
-    sock = trio.socket.socket(socket.AF_UNIX)
+    assert UNIX is not None
+    sock = trio.socket.socket(UNIX)
     await sock.bind(str(tmp_path / "s"))
     sock.listen()
     async with trio.SocketListener(sock) as here, forwarding(network, remote=f"2222:{tmp_path}/s"):
