@@ -138,7 +138,9 @@ class _Search:
             if not any("server" in table for table in tables):
                 # It may be named by a flag; what is here can be judged without.
                 given["server"] = Setting(BY_KEY["server"], ("server.invalid",), "SERVER")
-            login = None if any(key in table for table in tables for key in _PASSWORDS) else False
+            # Of several profiles each is judged alone, too; one may have a password and another ask for it.
+            shared, *own = (any(key in table for key in _PASSWORDS) for table in tables)
+            login = None if shared or (own and all(own)) else False
             try:
                 named = dict(zip(profiles, tables[1:], strict=True))
                 sources = combine((given, {}), named, tables[0], file)

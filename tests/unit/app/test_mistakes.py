@@ -81,6 +81,20 @@ def test_a_mistake_at_the_top_is_said_once_for_all_profiles(tmp_path: Path) -> N
     assert [line for line, _, _ in mistakes(tmp_path, text)] == [1]
 
 
+def test_one_of_several_profiles_may_ask_for_its_password(tmp_path: Path) -> None:
+    text = """
+default_profile = ["work", "lab"]
+[profiles.work]
+server = "vpn.example.com"
+user = "alice"
+password_command = "pass show work"
+[profiles.lab]
+server = "vpn.example.net"
+user = "alice"
+"""
+    assert mistakes(tmp_path, text) == []
+
+
 def test_what_cannot_be_up_together_is_found(tmp_path: Path) -> None:
     text = 'default_profile = ["a", "b"]\n[profiles.a]\nserver = "h"\nready_file = "x"\n[profiles.b]\nserver = "h"\n'
     ((line, key, said),) = mistakes(tmp_path, text)
