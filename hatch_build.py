@@ -74,7 +74,6 @@ MODULES = (
     "sstpsocks/net/tcp/tcb.py",
     "sstpsocks/net/tcp/timestamps.py",
     "sstpsocks/net/tcp/tlp.py",
-    "sstpsocks/net/tcp/tunnel_queue.py",
     "sstpsocks/net/tcp/undo.py",
     "sstpsocks/net/tcp/window.py",
 )

@@ -6,8 +6,7 @@ timers wait with it. Progress is: our socket takes data, and something came from
 segment was sent. When nothing came, only a *witness* can tell a stalled server from a lost segment: an echo request
 that the server answers in order, behind whatever it relays. An answer to one sent after the segment, without an
 acknowledgement of the segment, means that the segment or its acknowledgement was lost beyond the server. The wait is
-bounded, in case the server answers no echo requests. The time that an answer takes tells how long the tunnel's queue is
-(tcp/tunnel_queue.py).
+bounded, in case the server answers no echo requests.
 
 The driver keeps the first fields up to date and sends the witness; TCP asks may_retransmit().
 """
@@ -29,22 +28,11 @@ LOOK_AGAIN: Final = 0.25
 # that is silent for much longer is given up anyway.
 LONGEST_WAIT: Final = 15.0
 
-# For so long an echo says how long the tunnel's queue is.
-ECHO_LIFETIME: Final = 0.05
-
 
 class OuterPath:
     """The state of the connection to the server, as far as inner timers need it. Times as everywhere: seconds."""
 
-    __slots__ = (
-        "_echo_latest",
-        "answered_through",
-        "blocked",
-        "downloads",
-        "echo_smallest",
-        "last_received",
-        "witness_wanted",
-    )
+    __slots__ = ("answered_through", "blocked", "downloads", "last_received", "witness_wanted")
 
     def __init__(self) -> None:
         self.blocked = False
@@ -55,28 +43,12 @@ class OuterPath:
         """When the latest echo request was sent that the server has answered."""
         self.witness_wanted = False
         """A timer waits: an echo request should be sent."""
-        self.echo_smallest: float | None = None
-        """The shortest time that an echo request took; None before one was answered."""
-        self._echo_latest = 0.0
         self.downloads = Downloads()
         """How the downloads share the connection."""
 
     def __repr__(self) -> str:
         state = "blocked" if self.blocked else "open"
         return f"<OuterPath {state}, last received {self.last_received:.3f}>"
-
-    def echo_answered(self, sent_at: float, now: float) -> None:
-        """The server answered the echo request that was sent at ``sent_at``."""
-        self.answered_through = sent_at
-        self._echo_latest = now - sent_at
-        if self.echo_smallest is None or self._echo_latest < self.echo_smallest:
-            self.echo_smallest = self._echo_latest
-
-    def echo_queue(self, now: float) -> float | None:
-        """Return by how much the latest echo took longer than the shortest, None when there is none of late."""
-        if self.echo_smallest is None or now - self.answered_through - self._echo_latest > ECHO_LIFETIME:
-            return None
-        return self._echo_latest - self.echo_smallest
 
     def may_retransmit(self, sent_at: float, now: float) -> bool:
         """Whether a segment sent at ``sent_at`` may be repeated; when not, look again after LOOK_AGAIN."""

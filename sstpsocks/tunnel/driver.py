@@ -237,8 +237,7 @@ class Driver:
     def _take_plaintext(self, plaintext: bytes) -> None:
         now = self.now()
         data, spans = self.link.receive_data(plaintext, now)
-        if self.link.answered_through > self.outer.answered_through:
-            self.outer.echo_answered(self.link.answered_through, now)
+        self.outer.answered_through = self.link.answered_through
         if self.stack is None or self.link.carries_ip:
             self._drain_events()  # the link, or IPv6, may have come up in the middle of the batch
         # Otherwise events wait: what ended the link comes behind the packets of its batch.
@@ -255,16 +254,12 @@ class Driver:
                 for start, end in spans:
                     self._tap.packet(data[start:end], now, outbound=False)
             self.stack.receive_batch(data, spans, now)
-            self._send_witness(now)
 
     def _handle_timers(self) -> None:
         now = self.now()
         self.link.handle_timer(now)
         if self.stack is not None:
             self.stack.handle_timer(now)
-        self._send_witness(now)
-
-    def _send_witness(self, now: float) -> None:
         if self.outer.witness_wanted:
             self.outer.witness_wanted = False
             self.link.send_witness(now)
