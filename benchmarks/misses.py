@@ -35,7 +35,7 @@ WHY: dict[str, str] = {
         "only the compiled build, whose upload is twice as fast. Found with ss: what the server has not taken waits in"
         " its receive buffer, up to 2.7 MB, where the kernel then drops and repeats, 100 ms and more for a request"
         " behind it. Tried: smaller reads of the program's data (16 KiB in place of 64: 11 to 28 ms, slower uploads)"
-        " and a window of 1 MiB (17 to 19 ms), and a window that gives way when an echo shows that the tunnel's queue is"
+        " and a window of 1 MiB (17 to 19 ms), and a window that gives way when an echo shows that the queue is"
         " longer than 5 ms (14 to 29 ms; taken out again, since SecureNAT, whose echoes are always late, then took"
         " minutes for an upload). It would take a base for the echo that a slow server cannot mislead."
     ),
