@@ -13,7 +13,14 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from .cli.browser import browser_parser
-from .cli.extras import completion_parser, config_check_parser, config_show_parser, ping_parser, resolve_parser
+from .cli.extras import (
+    completion_parser,
+    config_check_parser,
+    config_show_parser,
+    pac_parser,
+    ping_parser,
+    resolve_parser,
+)
 from .cli.parser import Parser, check_parser, connect_parser, demo_parser, import_parser
 from .cli.run import run_parser
 from .options import BY_KEY, Kind
@@ -30,6 +37,7 @@ _PARSERS: Mapping[str, Callable[[], Parser]] = {
     "browser": browser_parser,
     "ping": ping_parser,
     "resolve": resolve_parser,
+    "pac": pac_parser,
 }
 _COMMANDS = tuple(dict.fromkeys(name.partition(" ")[0] for name in _PARSERS))
 _CONFIG_ACTIONS = ("check", "show")

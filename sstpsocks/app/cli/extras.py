@@ -1,4 +1,4 @@
-"""The grammar of the commands beside connect: config, completion, ping, resolve."""
+"""The grammar of the commands beside connect: config, completion, pac, ping, resolve."""
 
 from __future__ import annotations
 
@@ -48,6 +48,20 @@ def completion_parser() -> Parser:
     )
     parser.add_argument("shell", metavar="SHELL", choices=(*SHELLS, "profiles"), help="|".join(SHELLS))
     parser.add_argument("--config", "-c", metavar="FILE", help="whose profiles to print (SHELL is profiles)")
+    return parser
+
+
+def pac_parser() -> Parser:
+    """Return the parser of ``sstpsocks pac``."""
+    parser = Parser(
+        prog="sstpsocks pac",
+        usage="sstpsocks pac [options of connect] [SERVER]",
+        description="Print the PAC file that the local port of a connect with the same options would give to browsers "
+        "as /proxy.pac. Nothing is connected to.",
+        allow_abbrev=False,
+        add_help=False,
+    )
+    add_options(parser)
     return parser
 
 

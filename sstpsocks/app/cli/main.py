@@ -17,6 +17,7 @@ from .parser import (
     CONFIG,
     DEMO,
     IMPORT,
+    PAC,
     PING,
     RESOLVE,
     RUN,
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return runner.check(arguments)
         if command == IMPORT:
             return runner.import_profiles(arguments)
-        if command in (CONFIG, COMPLETION):
+        if command in (CONFIG, COMPLETION, PAC):
             return runner.tell(command, arguments)
         if command in (PING, RESOLVE):
             return runner.ask(command, arguments)
@@ -169,9 +170,9 @@ class _Runner:
         return trio.run(until_signalled)
 
     def tell(self, command: str, arguments: Sequence[str]) -> int:
-        from .run_extras import run_completion, run_config
+        from .run_extras import run_completion, run_config, run_pac
 
-        code = run_config(arguments) if command == CONFIG else run_completion(arguments)
+        code = {CONFIG: run_config, COMPLETION: run_completion, PAC: run_pac}[command](arguments)
         _flush()
         return code
 

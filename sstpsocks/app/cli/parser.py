@@ -24,7 +24,8 @@ CONFIG = "config"
 COMPLETION = "completion"
 PING = "ping"
 RESOLVE = "resolve"
-COMMANDS = (CONNECT, RUN, CHECK, BROWSER, PING, RESOLVE, CONFIG, COMPLETION, IMPORT, DEMO)
+PAC = "pac"
+COMMANDS = (CONNECT, RUN, CHECK, BROWSER, PING, RESOLVE, PAC, CONFIG, COMPLETION, IMPORT, DEMO)
 
 REFUSAL = (
     "a password on the command line is refused, because every user of the machine can read it in the list of "
@@ -42,6 +43,7 @@ commands:
   check                 look at a server step by step and say what is found; see sstpsocks check --help
   browser               start a browser whose only way out is the tunnel; see sstpsocks browser --help
   ping, resolve         send echo requests to a host behind the server, look a name up there
+  pac                   print the PAC file for browsers, made of the rules, without connecting
   config check, show    list every mistake of the configuration file; show what holds and where it comes from
   completion            print the completion for bash, zsh or fish
   import                make a profile out of another program's: Windows, Azure, NetworkManager, MikroTik, sstp:// link

@@ -1,4 +1,4 @@
-"""Runs the commands of extras.py that connect to nothing: config and completion."""
+"""Runs the commands of extras.py that connect to nothing: config, completion, pac."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import ConfigError
 from ..failures import EXIT_OK
-from .extras import completion_parser, config_check_parser, config_show_parser
+from .extras import completion_parser, config_check_parser, config_show_parser, pac_parser
 
 _CONFIG_USAGE = "See: sstpsocks config check --help, sstpsocks config show --help"
 
@@ -63,4 +63,15 @@ def run_completion(arguments: Sequence[str]) -> int:
     else:
         text = completion(given.shell)
     sys.stdout.write(text)
+    return EXIT_OK
+
+
+def run_pac(arguments: Sequence[str]) -> int:
+    """Run ``sstpsocks pac`` and return the exit code."""
+    given = vars(pac_parser().parse_args(list(arguments)))
+    given["server"] = given["server"] or None
+    from ..pac import pac_file
+    from ..sources import read_sources
+
+    sys.stdout.write(pac_file(read_sources(given, os.environ)))
     return EXIT_OK
