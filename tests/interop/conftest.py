@@ -42,6 +42,10 @@ class Server:
     half_close: str
     """Anything, when the network behind the server keeps the other direction open after the end of ours."""
     unknown_name: str
+    long_name: str
+    """A name with a TXT record that is too long for UDP without EDNS."""
+    reverse: str
+    """An address behind the server and the name that it has, as "address=name"."""
     single_label: str
     """URL with a name of one label, which is found in a domain that DHCP tells."""
     route: str
@@ -108,6 +112,8 @@ def server() -> Server:
         replies=get("REPLIES"),
         half_close=get("HALF_CLOSE"),
         unknown_name=get("UNKNOWN_NAME"),
+        long_name=get("LONG_NAME"),
+        reverse=get("REVERSE"),
         single_label=get("SINGLE_LABEL"),
         route=get("ROUTE"),
         no_route=get("NO_ROUTE"),
@@ -131,10 +137,9 @@ def curl() -> str:
     return found
 
 
-@pytest.fixture
-def client(server: Server, tmp_path: Path) -> Iterator[Client]:
-    """A client that is not started yet, with the arguments that make it log in."""
-    password_file = tmp_path / "password"
+def new_client(server: Server, folder: Path) -> Client:
+    """Return a client that is not started yet, with the arguments that make it log in."""
+    password_file = folder / "password"
     password_file.write_text(server.password)
     password_file.chmod(0o600)
     arguments = [f"{server.host}:{server.port}", "--user", server.user, "--password-file", str(password_file)]
@@ -142,7 +147,13 @@ def client(server: Server, tmp_path: Path) -> Iterator[Client]:
         arguments += ["--ca-file", server.ca_file]
     if server.server_name:
         arguments += ["--server-name", server.server_name]
-    client = Client(tmp_path, arguments)
+    return Client(folder, arguments)
+
+
+@pytest.fixture
+def client(server: Server, tmp_path: Path) -> Iterator[Client]:
+    """A client that is not started yet, with the arguments that make it log in."""
+    client = new_client(server, tmp_path)
     try:
         yield client
     finally:
