@@ -122,7 +122,7 @@ class _Runner:
 
         target = stdio_target(str(given.pop("stdio_forward")))
         self.verbosity = verbosity_of(given, os.environ)
-        configuration = only_tunnel(load_configuration(given), "-W")
+        configuration = only_tunnel(load_configuration(given), "-W", target.host, target.port)
         # Messages would stand between those of ssh: only failures, unless more is asked for.
         display = self._open_display(
             log_format=configuration.output.log_format, verbosity=-1 if not self.verbosity else self.verbosity
@@ -186,7 +186,7 @@ class _Runner:
         question = Question.of(command, given)
         given["server"] = given["server"] or None
         self.verbosity = verbosity_of(given, os.environ)
-        configuration = only_tunnel(load_configuration(given), command)
+        configuration = only_tunnel(load_configuration(given), command, question.host)
         display = self._open_display(
             log_format=configuration.output.log_format, verbosity=-1 if not self.verbosity else self.verbosity
         )
