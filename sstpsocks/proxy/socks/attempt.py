@@ -2,7 +2,8 @@
 
 Theory of operation. The task of the connection does what it will do afterwards too: it waits for the client's socket.
 When the target answers, the driver's turn sends the client its SOCKS reply and starts the relay, and no task runs for
-that. When the target does not, the turn wakes the task by telling it that the socket is about to be closed.
+that. When the target does not, or the client has sent data that its connection is to begin with, the turn wakes the
+task by telling it that the socket is about to be closed.
 """
 
 from __future__ import annotations
@@ -66,14 +67,15 @@ class Attempt:
         try:
             stream.set_readable_callback(self._on_change)
             self._on_change()
-            while self.relay is None:
-                await self._watch()
+            while (relay := self.relay) is None:
+                # A connection that stood and has failed since is the relay's matter.
                 if stream.failure is not None:
                     raise _dial_error(stream.failure)
+                await self._watch()
         except BaseException:
             stream.abort()
             raise
-        return self.relay
+        return relay
 
     def _on_change(self) -> None:
         """Something happened to the connection; called in the driver's turn."""
@@ -91,7 +93,8 @@ class Attempt:
                 self.relay.start()
         if self._full is not None:
             self._full.set()
-        elif self.relay is None:
+        elif self.relay is None or self._machine.early_data_size:
+            # With early data the client may have said all that it will, and its task must send it on.
             trio.lowlevel.notify_closing(self._client)
 
     async def _watch(self) -> None:

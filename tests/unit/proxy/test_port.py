@@ -21,7 +21,7 @@ from sstpsocks.errors import ConnectionRefused, DialError, HostUnreachable, Netw
 from sstpsocks.proxy.dial import Dialer
 from sstpsocks.proxy.port import ProxyPort
 from sstpsocks.proxy.users import NOBODY_ASKED, Users
-from tests.helpers.fake_network import FakeNetwork, echo
+from tests.helpers.fake_network import FakeNetwork, FakeTunnelStream, echo
 from tests.helpers.socks_client import SocksClient
 
 WEB = "10.0.0.1"
@@ -164,6 +164,26 @@ async def test_early_data_arrives_and_a_half_close_is_kept(web: FakeNetwork, ver
         await client.send(b" and late")
         await client.stream.send_eof()
         assert await client.read_all() == b"early and late"
+
+
+async def test_early_data_is_sent_on_though_nothing_follows_it(web: FakeNetwork, version: Version) -> None:
+    async with asking(web, version.request(WEB) + b"early") as client:
+        assert await client.read(len(version.success)) == version.success
+        with trio.fail_after(5):
+            assert await client.read(5) == b"early"
+
+
+async def test_a_reset_right_after_the_success_is_passed_on(
+    web: FakeNetwork, version: Version, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def reset(stream: FakeTunnelStream) -> None:
+        stream.abort()
+
+    web.add(WEB, 80, reset)
+    async with asking(web, version.request(WEB)) as client:
+        with pytest.raises(trio.BrokenResourceError):
+            await client.read_all()
+    assert "this is a bug" not in caplog.text
 
 
 @pytest.mark.parametrize("said", [1, 6, 9])

@@ -198,6 +198,14 @@ async def test_early_data_of_connect_is_kept(web: FakeNetwork) -> None:
             assert await browser.read(10) == b"early late"
 
 
+async def test_early_data_of_connect_is_sent_on_though_nothing_follows_it(web: FakeNetwork) -> None:
+    for target in ("web.test:443", f"{WEB}:443"):
+        async with browsing(web) as browser:
+            assert (await connect(browser, target, b"early")).startswith(b"HTTP/1.1 200 ")
+            with trio.fail_after(5):
+                assert await browser.read(5) == b"early"
+
+
 async def test_half_close_through_connect(web: FakeNetwork) -> None:
     async with browsing(web) as browser:
         await connect(browser, "web.test:443")
