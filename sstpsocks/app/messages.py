@@ -235,7 +235,7 @@ class LogDisplay:
         """Log address, port and tunnel."""
         self._connected = True
         LOGGER.info(
-            "ready: SOCKS5 on %s, server %s, addresses %s, dns %s, mtu %d",
+            "ready: SOCKS and HTTP on %s, server %s, addresses %s, dns %s, mtu %d",
             ", ".join(ready.listen),
             ready.server,
             ", ".join(ready.addresses) or "none",

@@ -69,7 +69,7 @@ async def _run_client(settings: TunnelSettings, host: str, port: int, *, once: b
         tunnel = await on_exit.enter_async_context(run_tunnel(settings, observe=observe))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ProxyPort(tunnel.dialer).serve, listeners)
-            print(f"tunnel is up: {tunnel.info.addresses[0]}, SOCKS5 on {host}:{socks_port}")  # noqa: T201  # the report
+            print(f"tunnel is up: {tunnel.info.addresses[0]}, SOCKS and HTTP on {host}:{socks_port}")  # noqa: T201  # the report
             failed = await _report(host, socks_port)
             if not once:
                 print(  # noqa: T201  # the report

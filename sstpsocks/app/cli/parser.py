@@ -95,7 +95,7 @@ def connect_parser() -> Parser:
         "       sstpsocks import FILE|LINK [--output FILE] [--with-secrets]\n"
         "       sstpsocks demo [--listen PORT] [--once]",
         description="Connect to an SSTP VPN server without root rights and offer the network behind it as a local "
-        "SOCKS5 proxy.",
+        "SOCKS and HTTP proxy.",
         epilog=_EPILOG,
         formatter_class=_OneLineHelp,
         allow_abbrev=False,

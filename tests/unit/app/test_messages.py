@@ -220,7 +220,7 @@ def test_without_a_terminal_there_are_log_lines_with_time_stamps() -> None:
     assert [line.split(maxsplit=1)[1] for line in lines[:-1]] == [
         "INFO    resolve: 192.0.2.1",
         "INFO    TCP: connected",
-        "INFO    ready: SOCKS5 on 127.0.0.1:1080, server vpn:443, addresses 10.0.0.2, dns none, mtu 1400",
+        "INFO    ready: SOCKS and HTTP on 127.0.0.1:1080, server vpn:443, addresses 10.0.0.2, dns none, mtu 1400",
         "WARNING tunnel down: lost it",
         "INFO    tunnel up again: back",
         "WARNING careful",
