@@ -168,6 +168,18 @@ def tunnel(client: Client, server: Server) -> Client:
     return client
 
 
+@pytest.fixture(scope="module")
+def shared_tunnel(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A client whose tunnel is up, one for all tests of a module that leave it as it was: logging in takes seconds."""
+    client = new_client(server, tmp_path_factory.mktemp("shared"))
+    try:
+        client.start("--auth", server.auth.split(",")[0], "--reconnect", "never")
+        client.wait_ready()
+        yield client
+    finally:
+        client.stop()
+
+
 @pytest.fixture
 def stopped_server(server: Server) -> Iterator[None]:
     """Make sure that the server runs again after a test that stops it."""

@@ -52,18 +52,18 @@ def talker(server: Server) -> Iterator[str]:
     [("length", "Expect:"), ("length", "Expect: 100-continue"), ("chunked", "Transfer-Encoding: chunked")],
 )
 def test_curl_uploads_in_every_framing(
-    tunnel: Client, talker: str, curl: str, tmp_path: Path, proxy: str, method: str, framing: str, header: str
+    talker: str, shared_tunnel: Client, curl: str, tmp_path: Path, proxy: str, method: str, framing: str, header: str
 ) -> None:
     source = tmp_path / "source"
     source.write_bytes(os.urandom(300_000))
-    command = [curl, "-sSf", "--max-time", "20", "--proxy", port_of(tunnel, proxy), "--request", method]
+    command = [curl, "-sSf", "--max-time", "20", "--proxy", port_of(shared_tunnel, proxy), "--request", method]
     answer = json.loads(run([*command, "--header", header, "--data-binary", f"@{source}", talker]))
     assert answer == {"framing": framing, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
 
 
 @pytest.mark.parametrize(("proxy", "answer"), [("http", "407"), ("socks5h", "000")])
 def test_curl_needs_the_right_password(
-    client: Client, server: Server, talker: str, curl: str, tmp_path: Path, proxy: str, answer: str
+    talker: str, client: Client, server: Server, curl: str, tmp_path: Path, proxy: str, answer: str
 ) -> None:
     file = tmp_path / "socks-password"
     file.write_text(PASSWORD)
@@ -80,22 +80,25 @@ def test_curl_needs_the_right_password(
 
 
 def browse(tunnel: Client, profile: Path, proxy: str) -> list[str]:
-    way = {"socks": f"--proxy-server={port_of(tunnel, 'socks5')}", "http": f"--proxy-server={port_of(tunnel, 'http')}"}
+    way = {
+        "socks": f"--proxy-server={port_of(tunnel, 'socks5')}",
+        "http": f"--proxy-server={port_of(tunnel, 'http')}",
+    }
     pac = f"--proxy-pac-url={port_of(tunnel, 'http')}/proxy.pac"
     return [program(*NAMES), *OPTIONS, "--no-sandbox", f"--user-data-dir={profile}", way.get(proxy, pac)]
 
 
 @pytest.mark.parametrize("proxy", ["socks", "http", "pac"])
-def test_chromium_talks_over_a_websocket(tunnel: Client, talker: str, tmp_path: Path, proxy: str) -> None:
-    command = [*browse(tunnel, tmp_path / "profile", proxy), "--dump-dom"]
+def test_chromium_talks_over_a_websocket(talker: str, shared_tunnel: Client, tmp_path: Path, proxy: str) -> None:
+    command = [*browse(shared_tunnel, tmp_path / "profile", proxy), "--dump-dom"]
     done = subprocess.run(
         [*command, f"{talker}socket.html"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
     )
-    assert f"echoed: {talk.MESSAGE}" in done.stdout.decode(), tunnel.log
+    assert f"echoed: {talk.MESSAGE}" in done.stdout.decode(), shared_tunnel.log
 
 
 @pytest.mark.parametrize("proxy", ["socks", "pac"])
-def test_chromium_saves_a_download(tunnel: Client, talker: str, tmp_path: Path, proxy: str) -> None:
+def test_chromium_saves_a_download(talker: str, shared_tunnel: Client, tmp_path: Path, proxy: str) -> None:
     profile, saved = tmp_path / "profile", tmp_path / "downloads" / "saved.txt"
     saved.parent.mkdir()
     (profile / "Default").mkdir(parents=True)
@@ -105,14 +108,14 @@ def test_chromium_saves_a_download(tunnel: Client, talker: str, tmp_path: Path, 
     }
     (profile / "Default" / "Preferences").write_text(json.dumps(preferences))
     browser = subprocess.Popen(
-        [*browse(tunnel, profile, proxy), f"{talker}download"],
+        [*browse(shared_tunnel, profile, proxy), f"{talker}download"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
         # The browser gives a download its name when it is whole.
-        assert soon(saved.exists, 20), [tunnel.log, *map(str, saved.parent.iterdir())]
+        assert soon(saved.exists, 20), [shared_tunnel.log, *map(str, saved.parent.iterdir())]
     finally:
         browser.terminate()
         browser.wait(20)
