@@ -32,6 +32,13 @@ _QTYPES = range(128, 256)  # RFC 6895 section 3.1: questions and meta types, of 
 _logger = logging.getLogger("sstpsocks.dns")
 
 
+def is_question(wire: bytes) -> bool:
+    """Whether a message is what programs ask: a query with one question, and no records but additional ones."""
+    if len(wire) < HEADER_SIZE or wire[2] & 0x80 or (wire[2] >> 3) & 0x0F != dns.opcode.QUERY:
+        return False
+    return struct.unpack_from("!HHH", wire, 4) == (1, 0, 0)
+
+
 class Desk:
     """Takes messages of clients and gives responses."""
 

@@ -1,8 +1,10 @@
 """The DNS port for local programs: the same addresses by UDP and by TCP.
 
 TCP is RFC 7766: questions are answered as their answers come, also out of order, and a connection that says nothing is
-closed. A client off this machine gets no more than three times what it sent over UDP, so that a forged sender makes
-nobody's flood of it; the rest it has to fetch by TCP.
+closed. So is one on which something else than a question comes: a web page can have a browser send HTTP or TLS here,
+whose first octets are never a question, and questions of its own behind them. A client off this machine gets no more
+than three times what it sent over UDP, so that a forged sender makes nobody's flood of it; the rest it has to fetch by
+TCP.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from ipaddress import ip_address
 import trio
 
 from ..errors import ConfigError
-from .desk import MAX_PER_CLIENT, Desk
+from .desk import MAX_PER_CLIENT, Desk, is_question
 
 IDLE = 30.0  # seconds that a TCP connection may say nothing, or take none of its answers
 MAX_CONNECTIONS = 128
@@ -134,6 +136,8 @@ class DnsConnection:
                 # Who asks much waits here, and is not read from meanwhile.
                 await self._room.acquire()
                 nursery.start_soon(self._answer, wire, nursery.cancel_scope)
+                if not is_question(wire):
+                    return
 
     async def _next_message(self) -> bytes | None:
         """Return one message (RFC 1035 section 4.2.2: two octets of length, then so many), None at the end."""
