@@ -14,7 +14,11 @@ from ..tunnel.network import IPAddress
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 
 _IPV4_COMPATIBLE = IPv6Network("::/96")  # RFC 4291 2.5.5.1
+_IPV4_TRANSLATED = IPv6Network("::ffff:0:0:0/96")  # RFC 2765 2.1
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052 2.1
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")  # RFC 8215 3
+_ISATAP = (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe")  # RFC 5214 6.1: what an interface identifier begins with
+_AMAZON_METADATA = IPv6Address("fd00:ec2::254")  # the twin of 169.254.169.254, outside of the link-local range
 _BROADCAST = IPv4Address("255.255.255.255")
 
 
@@ -48,10 +52,12 @@ def is_anybody(host: str | IPAddress) -> bool:
 
 def denied_reason(address: IPAddress) -> str:
     """Return why an address is never dialled ("a loopback address"), or an empty string."""
-    if isinstance(address, IPv6Address):
-        embedded = _embedded_ipv4(address)
-        if embedded is not None and not address.is_loopback and not address.is_unspecified:
-            return denied_reason(embedded)
+    if isinstance(address, IPv6Address) and not address.is_loopback and not address.is_unspecified:
+        for embedded in _embedded_ipv4(address):
+            if reason := denied_reason(embedded):
+                return reason
+        if address == _AMAZON_METADATA:
+            return "a machine's own metadata service"
     if address.is_loopback:
         return "a loopback address"
     # RFC 1122 3.2.1.3: 0/8 is "this network"; Linux takes 0.0.0.0 for this machine.
@@ -66,12 +72,23 @@ def denied_reason(address: IPAddress) -> str:
     return ""
 
 
-def _embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address in _IPV4_COMPATIBLE or address in _NAT64:
-        return IPv4Address(address.packed[-4:])
-    return address.sixtofour
+def _embedded_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
+    """Return the IPv4 addresses to which somebody on the way may turn an IPv6 address."""
+    packed = address.packed
+    last = IPv4Address(packed[-4:])
+    if address.ipv4_mapped is not None or any(
+        address in network for network in (_IPV4_COMPATIBLE, _IPV4_TRANSLATED, _NAT64)
+    ):
+        return (last,)
+    if address in _LOCAL_NAT64:
+        # RFC 6052 2.2: behind a prefix of 48 bits the address surrounds octet 8, and zeroes follow; else it is a longer
+        # prefix, of 96 bits as a rule.
+        return (last,) if any(packed[11:]) else (IPv4Address(packed[6:8] + packed[9:11]),)
+    if address.teredo is not None:
+        return address.teredo  # RFC 4380 4: the server, and the client behind it
+    if address.sixtofour is not None:
+        return (address.sixtofour,)  # RFC 3056 2
+    return (last,) if packed[8:12] in _ISATAP else ()
 
 
 def _parse_text(text: str) -> IPAddress | str:

@@ -34,6 +34,11 @@ DENIED = [
     "0.0.0.0",  # noqa: S104  # denied
     "169.254.0.1", "169.254.169.254", "::1", "::", "fe80::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:169.254.1.1",
     "::ffff:0.0.0.0", "::127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::",
+    "::ffff:0:127.0.0.1", "64:ff9b::169.254.169.254", "2002:a9fe:a9fe::1",
+    "64:ff9b:1::7f00:1", "64:ff9b:1:7f00:0:100::", "64:ff9b:1:a9fe:a9:fe00::",  # RFC 8215, as /96 and as /48
+    "2001:0:7f00:1::", "2001:0:a00:1:0:0:80ff:fffe",  # Teredo: the server, the client (its complement)
+    "2001:db8::5efe:127.0.0.1", "fd00::200:5efe:169.254.169.254",  # ISATAP
+    "fd00:ec2::254",
 ]  # fmt: skip
 
 
@@ -73,7 +78,12 @@ def test_what_is_neither_an_address_nor_a_name(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["10.0.0.1", "192.168.1.1", "8.8.8.8", "1.0.0.0", "fd00::1", "2001:db8::1", "64:ff9b::a00:1"]
-)
+    "text",
+    [
+        "10.0.0.1", "192.168.1.1", "8.8.8.8", "1.0.0.0", "fd00::1", "2001:db8::1", "64:ff9b::a00:1",
+        "64:ff9b:1::a00:1", "64:ff9b:1:a00:0:100::", "2002:a00:1::", "2001:0:a00:1::f5ff:fffe", "fd00::5efe:10.0.0.1",
+        "fd00:ec2::253", "::ffff:0:10.0.0.1",
+    ],
+)  # fmt: skip
 def test_ordinary_addresses_are_dialled(text: str) -> None:
     assert denied_reason(ip_address(text)) == ""
