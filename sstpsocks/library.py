@@ -164,8 +164,8 @@ async def run_tunnel(
     table = NameTable(
         settings.names, domains=lambda: session.search_domains, routes=lambda: session.info.routes
     )  # fmt: skip
-    resolver = Resolver(session, table=table)
-    answers = TunnelAnswers(session, table)
+    resolver = Resolver(session, table=table, cache_size=settings.limits.dns_names)
+    answers = TunnelAnswers(session, table, cache_size=settings.limits.dns_names)
     async with session:
         yield Tunnel(session, resolver, Dialer(session, resolver), answers, table)
 

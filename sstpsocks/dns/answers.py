@@ -97,9 +97,9 @@ def key_of(query: dns.message.Message) -> Key:
 class AnswerCache:
     """Keeps a bounded number of answers, none of them large."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], size: int = MAX_ANSWERS) -> None:
         self._now = now
-        self._entries: ExpiringCache[Key, tuple[float, Answer]] = ExpiringCache(MAX_ANSWERS)
+        self._entries: ExpiringCache[Key, tuple[float, Answer]] = ExpiringCache(size)
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -13,10 +13,12 @@ ValueT = TypeVar("ValueT")
 class ExpiringCache(Generic[KeyT, ValueT]):
     """Keeps at most ``capacity`` values, each until its time; the least recently used goes first."""
 
-    __slots__ = ("_capacity", "_entries")
+    __slots__ = ("_capacity", "_entries", "crowded_out")
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
+        self.crowded_out = 0
+        """Values that made room for others before their time."""
         self._entries: OrderedDict[KeyT, tuple[float, ValueT]] = OrderedDict()
 
     def get(self, key: KeyT, now: float) -> ValueT | None:
@@ -37,6 +39,7 @@ class ExpiringCache(Generic[KeyT, ValueT]):
         self._entries.move_to_end(key)
         if len(self._entries) > self._capacity:
             self._entries.popitem(last=False)
+            self.crowded_out += 1
 
     def clear(self) -> None:
         """Forget everything."""

@@ -19,7 +19,7 @@ import trio
 
 from ..errors import DeniedByRule, DialError, NameNotFound
 from ..tunnel.network import Network
-from .answers import Answer, AnswerCache, answer_of, key_of
+from .answers import MAX_ANSWERS, Answer, AnswerCache, answer_of, key_of
 from .exchange import UnusableAnswer
 from .names import normalise_name
 from .replies import PAYLOAD, make_reply
@@ -45,10 +45,13 @@ class Answers(Protocol):
 class TunnelAnswers:
     """Answers by the same table and servers as the names of the tunnel's proxy clients are looked up by."""
 
-    def __init__(self, network: Network, table: NameTable, upstreams: Upstreams | None = None) -> None:
+    def __init__(
+        self, network: Network, table: NameTable, upstreams: Upstreams | None = None, *, cache_size: int = MAX_ANSWERS
+    ) -> None:
         self._table = table
+        self._cache_size = cache_size
         self._upstreams = upstreams if upstreams is not None else Upstreams(network, table)
-        self._cache = AnswerCache(trio.current_time)
+        self._cache = AnswerCache(trio.current_time, cache_size)
 
     def __repr__(self) -> str:
         return f"<TunnelAnswers {len(self._cache)} cached>"
@@ -56,7 +59,7 @@ class TunnelAnswers:
     def clear(self) -> None:
         """Forget everything that was learned: call it when the tunnel comes up anew."""
         # Another one: a question of the old tunnel that is still on its way keeps its answer in the old.
-        self._cache = AnswerCache(trio.current_time)
+        self._cache = AnswerCache(trio.current_time, self._cache_size)
         self._upstreams.clear()
 
     async def answer(self, query: dns.message.Message) -> dns.message.Message:

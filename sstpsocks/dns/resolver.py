@@ -78,7 +78,8 @@ class Resolver:
     longer ones, and ``name.`` with a final dot, only as they are (RFC 1535).
 
     ``servers`` replaces the tunnel's own; None reads :attr:`Network.dns_servers` at each question. ``timeout`` is how
-    many seconds a server has before the next is asked, ``lifetime`` how many a whole look-up may take.
+    many seconds a server has before the next is asked, ``lifetime`` how many a whole look-up may take. ``cache_size``:
+    names and kinds that are remembered.
     """
 
     def __init__(
@@ -89,12 +90,13 @@ class Resolver:
         timeout: float = 5.0,
         lifetime: float = 10.0,
         table: NameTable | None = None,
+        cache_size: int = CACHE_SIZE,
     ) -> None:
         self._network = network
         self._lifetime = lifetime
         self._table = table if table is not None else NameTable()
         self._upstreams = Upstreams(network, self._table, servers=servers, timeout=timeout)
-        self._cache: ExpiringCache[_Key, _Records] = ExpiringCache(CACHE_SIZE)
+        self._cache: ExpiringCache[_Key, _Records] = ExpiringCache(cache_size)
         self._pending: dict[_Key, _Pending] = {}
 
     def __repr__(self) -> str:

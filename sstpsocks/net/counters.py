@@ -94,6 +94,14 @@ class NetCounters:
     tcp_timers_put_off: int = 0
     """Retransmission timers that fired while the outer connection made no progress, and waited (no MIB object)."""
 
+    # Bounds of ours (no MIB objects)
+    refused_for_flows: int = 0
+    """Connections of programs that were not begun because there were as many as may be."""
+    refused_for_half_open: int = 0
+    """The same because so many were waiting for their targets' first answer."""
+    refused_for_memory: int = 0
+    """Connections and UDP sockets of programs that were not opened because the memory of all was used up."""
+
     @property
     def ip_out_requests(self) -> int:
         """Packets that our own protocols wanted sent, before fragmentation; exact while no reply waits in a queue."""

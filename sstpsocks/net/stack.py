@@ -24,6 +24,7 @@ from .counters import NetCounters
 from .echo import EchoRequests, IcmpEcho
 from .flow import Flow, Notifying
 from .fragment import Reassembler, fragment_packet, reassemble_ipv4
+from .half_open import HalfOpen
 from .icmp import IcmpErrorKind, IcmpType, Quote
 from .icmp6 import Icmp6Message
 from .icmp_layer import (
@@ -76,7 +77,7 @@ class Stack:
     """
 
     __slots__ = (
-        "_dirty", "_echoes", "_icmp", "_identification", "_ip6", "_listeners", "_look_for_waiting_at",
+        "_dirty", "_echoes", "_half_open", "_icmp", "_identification", "_ip6", "_listeners", "_look_for_waiting_at",
         "_next_ephemeral", "_own", "_path_mtus", "_reassembler", "_replies", "_reply_bytes", "_scheduler", "_timers",
         "_udp", "address",
         "config", "connections", "counters", "entropy", "ipv6_mtu", "isn_secret", "local_addresses", "memory", "mss",
@@ -112,6 +113,7 @@ class Stack:
         """The reliable connection below, for which retransmission timers wait; None: there is none."""
         self.connections: dict[bytes, TcpConnection] = {}
         """By addresses and ports as they lie in the packets they receive: 12 octets of IPv4, 36 of IPv6."""
+        self._half_open = HalfOpen(self.config.max_half_open)
         self._own = address.packed
         self._listeners: dict[int, TcpListener] = {}
         self._udp = UdpLayer(self)
@@ -241,12 +243,7 @@ class Stack:
         local = require_source(address, self.source_for(address))
         if not 0 < port < 65536:
             raise LocalProtocolError(f"{port} is no TCP port", layer="tcp")
-        if self._full:
-            self._end_waiting(now)
-        if len(self.connections) >= self.config.max_connections:
-            raise TooManyConnections(f"{len(self.connections)} connections in the tunnel already")
-        if self.memory.short:
-            raise TooManyConnections("the tunnel's connections hold all the memory they may")
+        self._check_room(now)
         head = address.packed + local.packed + port.to_bytes(2, "big")
         self._next_ephemeral += 1
         local_port = choose_port_for(
@@ -256,7 +253,30 @@ class Stack:
         )
         connection = TcpConnection(self, (local, local_port), (address, port))
         connection.open_active(now)
+        self._half_open.add(connection)
         return connection
+
+    def _check_room(self, now: float) -> None:
+        """Raise TooManyConnections when there is no room for a connection of ours."""
+        if self._full:
+            self._end_waiting(now)
+        if len(self.connections) >= self.config.max_connections:
+            self.counters.refused_for_flows += 1
+            raise TooManyConnections(f"{len(self.connections)} connections in the tunnel already")
+        self._check_memory()
+        if self._half_open.full(now):
+            self.counters.refused_for_half_open += 1
+            raise TooManyConnections(f"{self._half_open.maximum} connections wait for their targets already")
+
+    def _check_memory(self) -> None:
+        if self.memory.short:
+            self.counters.refused_for_memory += 1
+            raise TooManyConnections("the tunnel's connections hold all the memory they may")
+
+    @property
+    def half_open(self) -> int:
+        """Connections that we began and that are not established yet."""
+        return self._half_open.count
 
     def listen_tcp(self, port: int, *, backlog: int = 1024) -> TcpListener:
         """Accept connections on a port of all our addresses, 0 for a random one.
@@ -294,8 +314,7 @@ class Stack:
         if (address is None) != (port is None):
             raise LocalProtocolError("a UDP peer is an address and a port", layer="udp")
         remote = None if address is None or port is None else (address, port)
-        if self.memory.short:
-            raise TooManyConnections("the tunnel's connections hold all the memory they may")
+        self._check_memory()
         return self._udp.open(
             remote,
             local_port,
@@ -331,6 +350,7 @@ class Stack:
         self._udp.abort_all(error)
         self._echoes.abort_all(error)
         self.connections.clear()
+        self._half_open.clear()
         self._listeners.clear()
         self._reassembler.clear()
         self._path_mtus.clear()
@@ -365,6 +385,7 @@ class Stack:
         if isinstance(flow, TcpConnection):
             if self.connections.get(flow.key) is flow:
                 del self.connections[flow.key]
+            self._half_open.discard(flow)
         elif isinstance(flow, UdpEndpoint):
             self._udp.remove(flow)
         elif isinstance(flow, IcmpEcho):

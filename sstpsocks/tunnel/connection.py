@@ -298,7 +298,13 @@ class ServerConnection:
 
     def _up(self, driver: Driver, event: LinkUp) -> None:
         self.link_up = event
-        config = StackConfig(ecn=self._settings.ecn)
+        limits = self._settings.limits
+        config = StackConfig(
+            ecn=self._settings.ecn,
+            max_connections=limits.flows,
+            max_half_open=limits.half_open,
+            memory_maximum=limits.memory,
+        )
         driver.stack = Stack(event.local, mtu=self.mtu, entropy=self._entropy, config=config)
         driver.stack.outer = driver.outer
         dns = ", ".join(map(str, event.dns)) or "none"

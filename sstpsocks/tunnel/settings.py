@@ -162,6 +162,20 @@ class ProxySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FlowLimits:
+    """How much one tunnel may hold for the programs that use it."""
+
+    flows: int = 65_536
+    """TCP connections at once."""
+    half_open: int = 4096
+    """Those of them that nobody has answered yet."""
+    memory: int = 256 * 1024 * 1024
+    """Octets that all connections and datagrams may hold together."""
+    dns_names: int = 1024
+    """Names whose addresses are remembered, and answers of the DNS port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelSettings:
     """One server and how to log in to it."""
 
@@ -210,6 +224,8 @@ class TunnelSettings:
     """Where single-label names are looked for first: lower case, ASCII, without the final dot."""
     names: NameSettings = field(default_factory=NameSettings)
     """Whose servers are asked about which names, and what needs no asking."""
+    limits: FlowLimits = field(default_factory=FlowLimits)
+    """How much the tunnel may hold."""
     pcap_file: str | None = None
     """Where to write the inner IP packets as pcapng; None: nowhere."""
 

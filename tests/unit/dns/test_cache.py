@@ -21,6 +21,7 @@ def test_the_least_recently_used_goes_first() -> None:
     assert cache.get("a", 0.0) == 1
     assert cache.get("c", 0.0) == 3
     assert repr(cache) == "<ExpiringCache 2 of 2>"
+    assert cache.crowded_out == 1
 
 
 def test_clear_forgets_everything() -> None:
