@@ -15,8 +15,9 @@ class StackConfig(TcpConfig):
     """TCP connections at once, also those in TIME-WAIT, which make room for new ones; connect_tcp raises
     TooManyConnections beyond. By default memory_maximum ends it first, at about 49,000."""
 
-    max_half_open: int = 4096
-    """TCP connections that we began and nobody has answered yet; connect_tcp raises TooManyConnections beyond."""
+    max_half_open: int = 65_536
+    """TCP connections that we began and nobody has answered yet; connect_tcp raises TooManyConnections beyond. A tunnel
+    has a lower bound by default (tunnel/settings.py)."""
 
     memory_maximum: int = 256 * 1024 * 1024
     """Octets that all flows may hold together, fragments and answers included (net/memory.py): data that programs have
