@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import trio
 
 from .failures import EXIT_OK
 
+_last_acts: list[Callable[[], None]] = []
+
+
+@contextmanager
+def last_act(act: Callable[[], None]) -> Iterator[None]:
+    """Have ``act`` done also when the process leaves at once meanwhile: what would outlive it, and must not.
+
+    It must not wait for long: somebody has asked twice.
+    """
+    _last_acts.append(act)
+    try:
+        yield
+    finally:
+        _last_acts.remove(act)
+
 
 def leave_at_once() -> NoReturn:
-    """End the process without ending anything in order."""
+    """End the process without ending anything in order, but for the last acts, the newest first."""
+    for act in reversed(_last_acts):
+        with suppress(Exception):  # none of them keeps the process here
+            act()
     os._exit(EXIT_OK)
 
 

@@ -3,7 +3,7 @@
 Theory of operation. The tunnel comes up as by connect, with a port of its own on loopback; once traffic passes, the
 browser is started with a profile that knows no other way than that port. The browser's end is the tunnel's; the
 request to end (Ctrl-C), or the loss of the tunnel, is the browser's. It runs in a session of its own, so that Ctrl-C
-at our terminal reaches us alone and things end in order.
+at our terminal reaches us alone and things end in order. Who asks a second time has the browser killed.
 
 A browser cannot give a SOCKS port a password. Where the system tells whose a connection is, other users' are cut.
 """
@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -26,6 +27,7 @@ from ...proxy.peer_user import can_tell_users
 from ..config import Configuration
 from ..messages import Display, State
 from ..readyfile import Ready
+from ..signals import last_act
 from ..start import start_connect
 from .chromium import chromium_arguments, prepare_chromium
 from .find import Browser, Family, find_browser
@@ -106,11 +108,10 @@ async def run_browser(
             display.warning(f"the browser ended with code {exit_code}{more}")
         everything.cancel()
 
-    with profile_folder(options.keep_profile, browser.family.value) as folder:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(browse, folder, nursery.cancel_scope)
-            await connect(own_port_only(configuration), watched)
-            nursery.cancel_scope.cancel()
+    async with profile_folder(options.keep_profile, browser.family.value) as folder, trio.open_nursery() as nursery:
+        nursery.start_soon(browse, folder, nursery.cancel_scope)
+        await connect(own_port_only(configuration), watched)
+        nursery.cancel_scope.cancel()
     return exit_code
 
 
@@ -144,15 +145,16 @@ async def _run(command: list[str], *, quiet: bool) -> int:
         process = await _start(command, environment, errors)
     except OSError as error:
         raise ConfigError(f"browser: {command[0]} cannot be run: {error.strerror or error}") from None
-    try:
-        returned = await process.wait()
-    finally:
-        with trio.CancelScope(shield=True):
-            if process.returncode is None:
-                process.terminate()
-            with trio.move_on_after(GRACE):
-                await process.wait()
-            await _end(process)
+    with last_act(partial(_kill, process)):
+        try:
+            returned = await process.wait()
+        finally:
+            with trio.CancelScope(shield=True):
+                if process.returncode is None:
+                    process.terminate()
+                with trio.move_on_after(GRACE):
+                    await process.wait()
+                await _end(process)
     return returned if returned >= 0 else 128 - returned
 
 
@@ -160,6 +162,9 @@ if sys.platform == "win32":
 
     async def _start(command: list[str], environment: dict[str, str], errors: int | None) -> trio.Process:
         return await trio.lowlevel.open_process(command, env=environment, stdin=subprocess.DEVNULL, stderr=errors)
+
+    def _kill(process: trio.Process) -> None:
+        process.kill()
 
     async def _end(process: trio.Process) -> None:
         """End it if it did not when it was asked to; a browser's helpers there end with it."""
@@ -173,10 +178,14 @@ else:
             command, env=environment, stdin=subprocess.DEVNULL, stderr=errors, start_new_session=True
         )
 
+    def _kill(process: trio.Process) -> None:
+        """Kill it and what it started."""
+        os.killpg(process.pid, signal.SIGKILL)
+
     async def _end(process: trio.Process) -> None:
         """End what is left of it and what it started, so that nobody writes to the profile any more."""
         try:
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process)
             with trio.move_on_after(_LINGER):
                 while True:
                     os.killpg(process.pid, 0)

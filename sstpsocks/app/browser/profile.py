@@ -7,12 +7,15 @@ import re
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
+import trio
+
 from ...errors import ConfigError
+from ..signals import last_act
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ATTEMPTS = 20
@@ -35,8 +38,8 @@ def profiles_folder(environ: Mapping[str, str], platform: str = sys.platform) ->
         raise ConfigError("--keep-profile: there is no home folder to keep it in", hint="Set HOME") from None
 
 
-@contextmanager
-def profile_folder(keep: str | None, kind: str, environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
+@asynccontextmanager
+async def profile_folder(keep: str | None, kind: str, environ: Mapping[str, str] = os.environ) -> AsyncIterator[Path]:
     """Offer a folder that only its owner reads; ``kind`` tells the profiles of one browser from another's.
 
     Raises ConfigError.
@@ -44,9 +47,10 @@ def profile_folder(keep: str | None, kind: str, environ: Mapping[str, str] = os.
     if keep is None:
         folder = Path(tempfile.mkdtemp(prefix="sstpsocks-browser-"))
         try:
-            yield folder
+            with last_act(partial(shutil.rmtree, folder, ignore_errors=True)):
+                yield folder
         finally:
-            _remove(folder)
+            await _remove(folder)
         return
     if not _NAME.fullmatch(keep):
         raise ConfigError(
@@ -82,9 +86,10 @@ def _alone(folder: Path, name: str) -> Iterator[None]:
         yield
 
 
-def _remove(folder: Path) -> None:
-    for _ in range(_ATTEMPTS):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(_PAUSE)
+async def _remove(folder: Path) -> None:
+    with trio.CancelScope(shield=True):  # what it holds was promised to go
+        for _ in range(_ATTEMPTS):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not await trio.Path(folder).exists():
+                return
+            await trio.sleep(_PAUSE)

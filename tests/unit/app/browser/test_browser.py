@@ -122,35 +122,31 @@ def test_firefox_is_left_no_way_but_the_port(tmp_path: Path) -> None:
 # Its profile
 
 
-def test_a_profile_is_its_owners_and_goes_away() -> None:
-    with profile_folder(None, "chromium") as folder:
+async def test_a_profile_is_its_owners_and_goes_away() -> None:
+    async with profile_folder(None, "chromium") as folder:
         (folder / "Default").mkdir()
         assert sys.platform == "win32" or folder.stat().st_mode & 0o077 == 0
     assert not folder.exists()
 
 
-def test_a_kept_profile_stays_and_is_used_by_one_browser_at_a_time(tmp_path: Path) -> None:
+async def test_a_kept_profile_stays_and_is_used_by_one_browser_at_a_time(tmp_path: Path) -> None:
     environ = {"XDG_DATA_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
-    with profile_folder("work", "chromium", environ) as folder:
+    async with profile_folder("work", "chromium", environ) as folder:
         (folder / "cookies").write_text("x")
-        with (
-            pytest.raises(ConfigError, match="another browser uses"),
-            profile_folder("work", "chromium", environ),
-        ):
-            pytest.fail("two browsers on one profile")
-        with profile_folder("work", "firefox", environ) as other:
+        with pytest.raises(ConfigError, match="another browser uses"):
+            async with profile_folder("work", "chromium", environ):
+                pytest.fail("two browsers on one profile")
+        async with profile_folder("work", "firefox", environ) as other:
             assert other != folder
-    with profile_folder("work", "chromium", environ) as again:
+    async with profile_folder("work", "chromium", environ) as again:
         assert (again / "cookies").read_text() == "x"
 
 
 @pytest.mark.parametrize("name", ["", "../elsewhere", "a/b", ".hidden", "x" * 65])
-def test_a_profiles_name_is_no_path(name: str, tmp_path: Path) -> None:
-    with (
-        pytest.raises(ConfigError, match="--keep-profile"),
-        profile_folder(name, "chromium", {"XDG_DATA_HOME": str(tmp_path)}),
-    ):
-        pytest.fail("this name must not be taken")
+async def test_a_profiles_name_is_no_path(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--keep-profile"):
+        async with profile_folder(name, "chromium", {"XDG_DATA_HOME": str(tmp_path)}):
+            pytest.fail("this name must not be taken")
 
 
 def test_profiles_are_kept_where_data_is(tmp_path: Path) -> None:
