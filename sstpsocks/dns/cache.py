@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from itertools import islice
 from typing import Generic, TypeVar
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -40,6 +41,10 @@ class ExpiringCache(Generic[KeyT, ValueT]):
         if len(self._entries) > self._capacity:
             self._entries.popitem(last=False)
             self.crowded_out += 1
+
+    def latest(self, count: int) -> list[tuple[KeyT, ValueT, float]]:
+        """Return at most ``count`` entries with their times, those used last first; also some whose time is over."""
+        return [(key, value, expires) for key, (expires, value) in islice(reversed(self._entries.items()), count)]
 
     def clear(self) -> None:
         """Forget everything."""

@@ -57,6 +57,19 @@ class _Records:
     """The name is an alias of this one, and the answer does not say what that has."""
 
 
+@dataclass(frozen=True, slots=True)
+class KnownName:
+    """An answer that is kept."""
+
+    name: str
+    kind: str
+    """ "A" or "AAAA"."""
+    addresses: tuple[IPAddress, ...]
+    """None: the name does not exist, or has no such address."""
+    left: float
+    """Seconds until it is forgotten."""
+
+
 _Key = tuple[str, dns.rdatatype.RdataType]
 _Outcomes = dict[dns.rdatatype.RdataType, "_Records | DialError"]
 
@@ -98,9 +111,34 @@ class Resolver:
         self._upstreams = Upstreams(network, self._table, servers=servers, timeout=timeout)
         self._cache: ExpiringCache[_Key, _Records] = ExpiringCache(cache_size)
         self._pending: dict[_Key, _Pending] = {}
+        self.hits = 0
+        """Questions that the cache answered."""
+        self.asked = 0
+        """Questions that servers were asked."""
+        self.failures = 0
+        """Those that none of them answered."""
 
     def __repr__(self) -> str:
         return f"<Resolver {len(self._cache)} cached, {len(self._pending)} under way>"
+
+    @property
+    def under_way(self) -> int:
+        """Questions that wait for an answer."""
+        return len(self._pending)
+
+    @property
+    def cached(self) -> int:
+        """Answers that are kept."""
+        return len(self._cache)
+
+    def recent(self, count: int) -> list[KnownName]:
+        """Return what is kept, at most ``count`` of it, what was used last first."""
+        now = trio.current_time()
+        return [
+            KnownName(name, dns.rdatatype.to_text(kind), records.addresses, expires - now)
+            for (name, kind), records, expires in self._cache.latest(count)
+            if expires > now and records.alias is None
+        ]
 
     def clear(self) -> None:
         """Forget everything that was learned: call it when the tunnel comes up anew."""
@@ -151,6 +189,7 @@ class Resolver:
             if records is None or records.alias is not None:
                 return []
             addresses += records.addresses
+        self.hits += 1
         return addresses
 
     def _given(self, name: str) -> list[IPAddress]:
@@ -246,6 +285,7 @@ class Resolver:
         while True:
             cached = self._cache.get(key, trio.current_time())
             if cached is not None:
+                self.hits += 1
                 return cached
             pending = self._pending.get(key)
             if pending is None:
@@ -260,6 +300,7 @@ class Resolver:
     async def _lead(self, key: _Key) -> _Records:
         """Ask the servers, on behalf of everybody who wants to know the same."""
         pending = self._pending[key] = _Pending()
+        self.asked += 1
         try:
             records, ttl = await self._ask_servers(*key)
             pending.records = records
@@ -268,6 +309,7 @@ class Resolver:
             return records
         except DialError as error:
             pending.failure = error
+            self.failures += 1
             raise
         finally:
             if self._pending.get(key) is pending:

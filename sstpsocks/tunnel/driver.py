@@ -102,6 +102,10 @@ class Driver:
         finally:
             self._end()
 
+    def round_trip(self) -> float | None:
+        """Return the round-trip time of the connection to the server in seconds, None when it is not known."""
+        return None if self._finished else self._transport.round_trip()
+
     def flush(self) -> None:
         """Send what the flows have queued. For the owners of flows; cheap, never blocks."""
         if not self._in_turn and not self._finished:

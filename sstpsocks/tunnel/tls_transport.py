@@ -75,6 +75,10 @@ class TlsTransport:
         """Return when there may be room to write."""
         await self._socket.wait_writable()
 
+    def round_trip(self) -> float | None:
+        """Return the smoothed round-trip time to the proxy in seconds, None when it is not known."""
+        return self._socket.round_trip()
+
     def close(self) -> None:
         """Say goodbye, if the socket takes it at once, and close it."""
         self._engine.close_notify()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import struct
+import sys
 from typing import Protocol
 
 import trio
@@ -12,6 +14,10 @@ from ..base.build import COMPILED
 # Two TLS records, or seven for the compiled build: a turn then takes about a fifth of a millisecond in both. Larger
 # reads keep every other flow, and every task, waiting for longer (docs/benchmarks.md).
 READ_SIZE = (112 if COMPILED else 32) * 1024
+
+# linux/tcp.h, struct tcp_info: 8 octets, then numbers of 32 bits, of which tcpi_rtt is the sixteenth.
+_TCPI_RTT = 8 + 15 * 4
+_TCP_INFO_SIZE = _TCPI_RTT + 4
 
 
 class Transport(Protocol):
@@ -31,6 +37,10 @@ class Transport(Protocol):
 
     async def wait_writable(self) -> None:
         """Return when send_nowait() may take something."""
+        ...
+
+    def round_trip(self) -> float | None:
+        """Return the smoothed round-trip time to the other end in seconds, None when it is not known."""
         ...
 
     def close(self) -> None:
@@ -71,6 +81,19 @@ class SocketTransport:
     async def wait_writable(self) -> None:
         """Return when there may be room to write."""
         await trio.lowlevel.wait_writable(self._sock)
+
+    def round_trip(self) -> float | None:
+        """Return the smoothed round-trip time that the kernel measures (Linux), None where it does not tell."""
+        if sys.platform != "linux":
+            return None
+        try:
+            information = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+        except OSError:
+            return None  # no TCP, or closed
+        if len(information) < _TCP_INFO_SIZE:
+            return None
+        (microseconds,) = struct.unpack_from("=I", information, _TCPI_RTT)
+        return microseconds / 1e6 or None
 
     def close(self) -> None:
         """Close the socket."""

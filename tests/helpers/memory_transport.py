@@ -67,6 +67,9 @@ class MemoryTransport:
         while self.send_error is None and not self.outgoing.room:
             await self.outgoing.changed.park()
 
+    def round_trip(self) -> float | None:
+        return None
+
     def close(self) -> None:
         self.closed = True
         self.outgoing.ended = True

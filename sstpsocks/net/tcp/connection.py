@@ -335,6 +335,7 @@ class TcpConnection(Tcb):
                     self.rtt.back_off()
                     self.syn_pending = True
                     self.host.counters.tcp_retrans_segs += 1
+                    self.retransmissions += 1
                 else:
                     recovery.retransmission_timeout(self, now)
             if self.persist_deadline is not None and now >= self.persist_deadline:

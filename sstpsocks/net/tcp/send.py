@@ -317,6 +317,7 @@ def _data_segment(tcb: Tcb, seq: int, size: int, now: float, *, probe: bool = Fa
         # Karn: an acknowledgement could mean either transmission from here on.
         tcb.timed_end = None
         tcb.host.counters.tcp_retrans_segs += 1
+        tcb.retransmissions += 1
         if tcb.black_hole is not None:
             black_hole.sent_again(tcb.black_hole, seq, end, now)
     elif tcb.timed_end is None and board is None:

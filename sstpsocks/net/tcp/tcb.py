@@ -133,6 +133,7 @@ class Tcb:
         "remote",
         "replies",
         "rescue_rxt",
+        "retransmissions",
         "room_wanted",
         "round_began",
         "rto_deadline",
@@ -294,6 +295,8 @@ class Tcb:
         """USER_TIMEOUT of RFC 5482: how long sent data may go unacknowledged before the connection is given up."""
         self.stalled_since = 0.0
         """Since when sent data waits for a sign of life; measured against user_timeout."""
+        self.retransmissions = 0
+        """Segments that were sent again, all in all."""
         self.last_sent = 0.0
         """When data was sent last."""
 

@@ -722,3 +722,40 @@ async def test_a_name_that_is_searched_for_is_not_known(network: FakeNetwork, re
     network.search_domains = ("test",)
     assert resolver.known("web") == []
     assert resolver.known("web.") == [SECOND]
+
+
+# What is told about it
+
+
+async def test_what_the_cache_answers_and_what_servers_are_asked_is_counted(
+    network: FakeNetwork, resolver: Resolver, autojump_clock: MockClock
+) -> None:
+    await resolver.resolve("web.test")
+    assert (resolver.asked, resolver.hits, resolver.failures) == (1, 0, 0)
+    await resolver.resolve("web.test")
+    assert resolver.known("web.test") == [WEB]
+    assert (resolver.asked, resolver.hits, resolver.failures) == (1, 2, 0)
+    network.dns_servers = ()
+    with pytest.raises(NameLookupFailed):
+        await resolver.resolve("other.test")
+    assert (resolver.asked, resolver.hits, resolver.failures) == (2, 2, 1)
+    assert resolver.under_way == 0
+
+
+async def test_it_shows_what_it_keeps_the_latest_first(
+    network: FakeNetwork, resolver: Resolver, autojump_clock: MockClock
+) -> None:
+    network.dns.records["mail.test", "A"] = ["10.0.0.9"]
+    await resolver.resolve("web.test")
+    await resolver.resolve("mail.test")
+    assert resolver.cached == 2
+    assert [(known.name, known.kind, known.addresses) for known in resolver.recent(5)] == [
+        ("mail.test", "A", (IPv4Address("10.0.0.9"),)),
+        ("web.test", "A", (WEB,)),
+    ]
+    assert [known.name for known in resolver.recent(1)] == ["mail.test"]
+    left = resolver.recent(1)[0].left
+    await trio.sleep(left / 2)
+    assert resolver.recent(1)[0].left == pytest.approx(left / 2)
+    await trio.sleep(left)
+    assert resolver.recent(5) == []

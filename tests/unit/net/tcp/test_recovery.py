@@ -43,6 +43,7 @@ def test_unacknowledged_data_is_sent_again_after_rto_which_doubles() -> None:
     assert peer.wait_and_expect(10, "P.", 1, 1, bytes(500)) == pytest.approx(0.6)
     assert peer.wait_and_expect(10, "P.", 1, 1, bytes(500)) == pytest.approx(1.2)
     assert peer.host.counters.tcp_retrans_segs == 3
+    assert peer.connection.retransmissions == 3
 
 
 def test_the_timer_stops_when_everything_is_acknowledged() -> None:
