@@ -21,23 +21,24 @@ pytestmark = [
 ]
 
 
-async def browse(folder: Path, url: str) -> tuple[int, str, str]:
+# Its sandbox is a matter of the machine: root and many containers have none.
+HEADLESS = ("--headless", "--no-sandbox", "--disable-gpu", "--dump-dom")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SSTPSOCKS_")}
+    return {**inherited, "XDG_CONFIG_HOME": "/nonexistent", "SSTPSOCKS_PASSWORD": PASSWORD, "TMPDIR": str(folder)}
+
+
+async def browse(folder: Path, url: str, *more: str) -> tuple[int, str, str]:
     """Return the exit code, the page as the browser sees it, and what we said."""
     async with demo_site(folder) as demo:
         words = [sys.executable, "-m", "sstpsocks", "browser", f"sstp://alice@127.0.0.1:{demo.port}"]
         words += ["--ca-file", str(demo.ca_file), "--server-name", SERVER_NAME, "--browser", str(CHROMIUM)]
-        # Its sandbox is a matter of the machine: root and many containers have none.
-        words += ["--url", url, "--", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SSTPSOCKS_")}
-        environment = {
-            **inherited,
-            "XDG_CONFIG_HOME": "/nonexistent",
-            "SSTPSOCKS_PASSWORD": PASSWORD,
-            "TMPDIR": str(folder),
-        }
+        words += ["--url", url, "--", *HEADLESS, *more]
         with trio.fail_after(80):
             ended = await trio.run_process(
-                words, cwd=ROOT, env=environment, capture_stdout=True, capture_stderr=True, check=False
+                words, cwd=ROOT, env=environment(folder), capture_stdout=True, capture_stderr=True, check=False
             )
     return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
 
