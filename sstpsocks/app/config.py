@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,6 +99,10 @@ class Configuration:
             listen=self.own_listen,
         )
         return (first, *self.others)
+
+    def without_own_ports(self) -> Configuration:
+        """Return it without the ports that tunnels have for themselves: those of a profile are for connect."""
+        return replace(self, own_listen=None, others=tuple(replace(tunnel, listen=None) for tunnel in self.others))
 
 
 def load_configuration(

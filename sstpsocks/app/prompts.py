@@ -24,13 +24,14 @@ def set_before_prompts(configuration: Configuration, interrupt: Callable[[], Non
 
 
 async def prepare_passwords(configuration: Configuration, display: Display) -> None:
-    """Ask for what has to be asked for, for a command with one tunnel: the proxies' passwords, then the server's."""
-    settings, password = configuration.tunnel, configuration.password
-    password.tell = display.warning
+    """Ask for what has to be asked for: of each tunnel the proxies' passwords, then the server's."""
     set_before_prompts(configuration, display.interrupt)
     asked: list[PasswordSource] = []
-    for proxy in (way.proxy for way in (settings, *settings.alternatives)):
-        if proxy is not None and isinstance(proxy.credentials, PasswordSource) and proxy.credentials not in asked:
-            asked.append(proxy.credentials)
-            await proxy.credentials.prepare(CredentialRequest(CredentialReason.LOGIN, proxy.username, str(proxy)))
-    await password.prepare(CredentialRequest(CredentialReason.LOGIN, settings.username, settings.server))
+    for tunnel in configuration.tunnels:
+        settings = tunnel.settings
+        tunnel.password.tell = display.warning
+        for proxy in (way.proxy for way in (settings, *settings.alternatives)):
+            if proxy is not None and isinstance(proxy.credentials, PasswordSource) and proxy.credentials not in asked:
+                asked.append(proxy.credentials)
+                await proxy.credentials.prepare(CredentialRequest(CredentialReason.LOGIN, proxy.username, str(proxy)))
+        await tunnel.password.prepare(CredentialRequest(CredentialReason.LOGIN, settings.username, settings.server))

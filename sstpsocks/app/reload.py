@@ -43,7 +43,7 @@ class Reload:
         self.tunnels: dict[str, Tunnel] = {}
         """Those that were set up and are not lost for good, by the names of their profiles."""
         self.router: Router | None = None
-        """Where the rules hold; without one the program was begun without rules."""
+        """Where the rules hold, as soon as the tunnels are up."""
         self.ready = False
         """Set when everything runs."""
 
@@ -89,11 +89,7 @@ class Reload:
         self._display.note(f"configuration loaded again: {', '.join(changed) or 'nothing to change'}")
 
     def _apply_rules(self, new: Configuration, restart: list[str]) -> bool:
-        held = self.router.table.rules if self.router is not None else ()
-        if new.rules == held:
-            return False
-        if self.router is None:
-            restart.append(_RULES)
+        if self.router is None or new.rules == (held := self.router.table.rules):
             return False
         try:
             self.router.replace(new.rules)

@@ -1,118 +1,77 @@
-"""``sstpsocks connect``: the port, the tunnel, the signals, and an orderly end."""
+"""``sstpsocks connect``, and whatever else needs tunnels and a port: one router in front of one tunnel or several.
+
+Theory of operation. Every tunnel has a task, its own stack and, if it wants, its own port, which knows no rules. The
+shared port, the DNS port, the forwards and the PAC file ask the router, also when there is one tunnel and no rule yet.
+A tunnel that cannot be set up or is lost for good is told and leaves the others alone; what rules send to it fails from
+then on, and never takes another way. The program ends when none is left, or when what is done beside the tunnels ends.
+At the end the ports go first and the tunnels after them, so that what was open is closed in order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 import trio
 
 from ..dns.listener import DnsListener
-from ..errors import ConfigError
-from ..library import Tunnel, run_tunnel
-from ..proxy.context import Pages, no_pages
-from ..proxy.listen import Listeners as Listeners
-from ..proxy.listen import name_of, open_all
-from ..proxy.outlet import Outlet
-from ..proxy.port import ProxyPort
-from ..proxy.routing.table import RuleTable
-from ..proxy.users import Users
-from ..tunnel.session import StateObserver, TunnelState, TunnelStatus
-from ..tunnel.settings import CredentialReason, CredentialRequest, TunnelSettings
-from ..tunnel.steps import LATER_STEPS, StepObserver, StepReport
+from ..dns.policy import TunnelAnswers
+from ..dns.table import NameTable
+from ..proxy.listen import Listeners, name_of
+from ..proxy.routing.direct import Direct
+from ..proxy.routing.language import DIRECT
+from ..proxy.routing.router import Router
+from ..tunnel.name_settings import NameSettings, Way
 from .config import Configuration, ListenSettings
-from .credentials import PasswordSource
 from .dns_port import open_dns_port, serve_dns_port, tell_leaks
+from .engine import Beside, Engine, Running
 from .failures import EXIT_OK
 from .forward_ports import ForwardPorts
 from .limits import allow_open_files
+from .members import Member, ready_of
 from .messages import Display
 from .pac import pac_pages
-from .prompts import set_before_prompts
+from .prompts import prepare_passwords
 from .readyfile import Ready, ReadyFile
 from .reload import Reload
-from .rules_config import UNNAMED
-from .signals import leave_at_once, run_until_signalled
-from .values import host_port
+from .signals import run_until_signalled
+from .slots import NoNetwork, RoutedAnswers
 
 # Files beside those of the connections: the tunnel's socket, listeners, the event loop's own, log and capture.
 SPARE_FILES = 128
 
-Serve = Callable[[Tunnel, ListenSettings, Listeners], Awaitable[None]]
 
+async def run_connect(
+    configuration: Configuration, display: Display, engine: Engine | None = None, beside: Beside | None = None
+) -> int:
+    """Connect all tunnels, serve until a signal or the end of ``beside`` ends it, and return the exit code 0.
 
-class OpenTunnel(Protocol):
-    """What library.run_tunnel() is."""
-
-    def __call__(
-        self, settings: TunnelSettings, *, observe: StepObserver, on_state: StateObserver
-    ) -> AbstractAsyncContextManager[Tunnel]:
-        """Open the tunnel."""
-        ...
-
-
-async def serve_socks(tunnel: Tunnel, listen: ListenSettings, listeners: Listeners) -> None:
-    """Serve SOCKS and HTTP until cancelled."""
-    pages = pac_pages(lambda: RuleTable((), UNNAMED), tuple(map(name_of, listeners)))
-    await serve_port(tunnel.dialer, listen, listeners, pages)
-
-
-async def serve_port(outlet: Outlet, listen: ListenSettings, listeners: Listeners, pages: Pages = no_pages) -> None:
-    """Serve SOCKS and HTTP until cancelled, with a way out and the pages that the port itself answers."""
-    server = ProxyPort(
-        outlet,
-        pages=pages,
-        users=listen.in_force if listen.in_force is not None else Users(listen.all_users),
-        max_connections=listen.max_connections,
-        only_own_user=listen.same_user,
-    )
-    await server.serve(listeners)
-
-
-async def open_port(listen: ListenSettings) -> Listeners:
-    """Listen wherever the settings say. Raises ConfigError."""
-    return await open_all(listen.addresses, open_to_all=listen.open_to_all)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
-    """What the command drives; tests put their own here."""
-
-    open_tunnel: OpenTunnel = run_tunnel
-    open_listeners: Callable[[ListenSettings], Awaitable[Listeners]] = open_port
-    serve: Serve = serve_socks
-    leave_at_once: Callable[[], None] = leave_at_once
-
-
-async def run_connect(configuration: Configuration, display: Display, engine: Engine | None = None) -> int:
-    """Connect, serve until a signal ends it, and return the exit code 0.
-
-    Raises SstpsocksError (possibly inside an exception group) when the tunnel cannot be set up or is lost for good.
+    Raises SstpsocksError (possibly inside an exception group) when no tunnel can be set up, or the last is lost.
     """
-    if configuration.others or configuration.rules:
-        # Never one tunnel in silence where several were asked for, nor past the rules.
-        raise ConfigError("this command takes one tunnel and no rules", hint="Leave out --rule, choose with --profile")
-    command = _Connect(configuration, display, engine if engine is not None else Engine())
-    return await command.run()
+    return await _Run(configuration, display, engine if engine is not None else Engine(), beside).run()
 
 
-class _Connect:
+class _Run:
     """One run of the command."""
 
-    def __init__(self, configuration: Configuration, display: Display, engine: Engine) -> None:
+    def __init__(self, configuration: Configuration, display: Display, engine: Engine, beside: Beside | None) -> None:
         self._configuration = configuration
         self._display = display
         self._engine = engine
+        self._beside = beside
         self._changed = trio.Event()
-        """Set when the tunnel is up again or the network told more, for the task that keeps the ready file."""
-        path = configuration.output.ready_file
-        self._dns: list[DnsListener] = []
-        self._ready_file = ReadyFile(path) if path is not None else None
+        """Set when a tunnel was lost or is back, or a network told more, for the task that keeps the ready file."""
+        self._alone = len(configuration.tunnels) == 1
+        self._members = [
+            Member(named, display, lambda: self._changed.set(), alone=self._alone) for named in configuration.tunnels
+        ]
+        self._last_failure: Exception | None = None
         self._listeners = Listeners()
+        self._places: tuple[str, ...] = ()
         self._forwards = ForwardPorts(configuration.forwards)
         self._reload = Reload(configuration, display)
+        self._dns: list[DnsListener] = []
+        path = configuration.output.ready_file
+        self._ready_file = ReadyFile(path) if path is not None else None
 
     async def run(self) -> int:
         return await run_until_signalled(
@@ -127,103 +86,142 @@ class _Connect:
             self._ready_file.remove()
         self._listeners.remove_files()
         self._forwards.remove_files()
+        for member in self._members:
+            member.remove_files()
         self._engine.leave_at_once()
 
     async def _session(self) -> int:
-        listen = self._configuration.listen
+        configuration = self._configuration
         if self._ready_file is not None:
             self._ready_file.claim()
-        allowed = allow_open_files(listen.max_connections + SPARE_FILES)
-        # Beyond what may be open a program would wait in the kernel's queue; beyond the cap it is told.
-        most = max(min(listen.max_connections, allowed - SPARE_FILES), 1)
-        listen = replace(listen, max_connections=most, in_force=self._reload.users_of())
-        # Before dialling: a port that is taken is better told before a password is asked for.
-        listeners = self._listeners = await self._engine.open_listeners(listen)
+        most = self._most_connections()
         try:
-            self._dns = await open_dns_port(self._configuration.dns_listen)
-            await self._forwards.open()
-            for tunnel_settings in self._configuration.tunnels:
-                tell_leaks(tunnel_settings.settings.names, self._display.warning)
-            await self._prepare_password()
-            settings = self._configuration.tunnel
-            async with self._engine.open_tunnel(
-                settings, observe=self._on_step, on_state=self._on_state
-            ) as tunnel, trio.open_nursery() as nursery:  # fmt: skip
-                nursery.start_soon(self._engine.serve, tunnel, listen, listeners)
-                if self._configuration.forwards:
-                    nursery.start_soon(self._forwards.serve, tunnel.dialer, listen)
-                if self._dns and tunnel.answers is not None:
-                    nursery.start_soon(serve_dns_port, self._dns, tunnel.answers)
-                self._reload.tunnels[self._configuration.name] = tunnel
-                await self._announce(tunnel, listeners)
-                self._reload.ready = True
-                if self._ready_file is not None:
-                    nursery.start_soon(self._keep_ready_file, tunnel, listeners, self._ready_file)
-                await tunnel.wait_closed()
-                nursery.cancel_scope.cancel()
+            # Before dialling: a port that is taken is better told before a password is asked for.
+            await self._open_ports()
+            self._tell_ways_out()
+            await prepare_passwords(configuration, self._display)
+            async with trio.open_nursery() as nursery:
+                try:
+                    for member in self._members:
+                        nursery.start_soon(self._run_member, member, most, nursery.cancel_scope)
+                    for member in self._members:
+                        await member.settled.wait()
+                    await trio.lowlevel.checkpoint_if_cancelled()  # when the last of them failed at once
+                    await self._serve(
+                        replace(configuration.listen, max_connections=most, in_force=self._reload.users_of())
+                    )
+                finally:
+                    for member in self._members:
+                        member.end()
         finally:
             if self._ready_file is not None:
                 self._ready_file.remove()
             with trio.CancelScope(shield=True):  # closing a listening socket does not wait
-                await listeners.aclose()
+                await self._listeners.aclose()
                 await self._forwards.aclose()
+                for member in self._members:
+                    await member.aclose()
                 for dns_listener in self._dns:
                     dns_listener.close()
+        if self._last_failure is not None and all(member.failure is not None for member in self._members):
+            raise self._last_failure
         return EXIT_OK
 
-    async def _prepare_password(self) -> None:
-        settings, password = self._configuration.tunnel, self._configuration.password
-        password.tell = self._display.warning
-        set_before_prompts(self._configuration, self._display.interrupt)
-        await self._prepare_proxy_passwords()
-        await password.prepare(CredentialRequest(CredentialReason.LOGIN, settings.username, settings.server))
+    def _most_connections(self) -> int:
+        """Return how many connections each port may have.
 
-    async def _prepare_proxy_passwords(self) -> None:
-        tunnel = self._configuration.tunnel
-        asked: list[PasswordSource] = []
-        for proxy in (settings.proxy for settings in (tunnel, *tunnel.alternatives)):
-            if proxy is not None and isinstance(proxy.credentials, PasswordSource) and proxy.credentials not in asked:
-                asked.append(proxy.credentials)
-                await proxy.credentials.prepare(CredentialRequest(CredentialReason.LOGIN, proxy.username, str(proxy)))
+        Beyond what may be open a program would wait in the kernel's queue; beyond the cap it is told.
+        """
+        wanted = self._configuration.listen.max_connections
+        ports = 1 + sum(member.named.listen is not None for member in self._members)
+        allowed = allow_open_files(ports * wanted + SPARE_FILES)
+        return max(min(wanted, (allowed - SPARE_FILES) // ports), 1)
 
-    async def _announce(self, tunnel: Tunnel, listeners: Listeners) -> None:
-        ready = ready_of(tunnel, listeners, self._dns)
+    # Before the tunnels
+
+    async def _open_ports(self) -> None:
+        self._listeners = await self._engine.open_listeners(self._configuration.listen)
+        # Kept, since whoever serves a port closes it, and is perhaps done with it before anybody tells.
+        self._places = tuple(map(name_of, self._listeners))
+        for member in self._members:
+            await member.open_port(self._engine)
+        self._dns = await open_dns_port(self._configuration.dns_listen)
+        await self._forwards.open()
+
+    def _tell_ways_out(self) -> None:
+        for rule in self._configuration.rules:
+            if rule.way == DIRECT:
+                self._display.warning(f'connections and names go past all tunnels by the rule "{rule}"')
+        for member in self._members:
+            tell_leaks(member.named.settings.names, self._display.warning)
+
+    # The tunnels
+
+    async def _run_member(self, member: Member, most: int, everything: trio.CancelScope) -> None:
+        failure = await member.run(self._engine, self._reload, most)
+        if failure is not None:
+            self._last_failure = member.failure
+            if not all(other.over for other in self._members):
+                self._display.warning(f'the tunnel "{member.name}" is gone for good: {failure.text}')
+        self._changed.set()
+        if all(other.over for other in self._members):
+            everything.cancel()
+
+    # The router's front ends
+
+    async def _serve(self, listen: ListenSettings) -> None:
+        """Serve until cancelled, or until what is done beside ends."""
+        async with trio.open_nursery() as nursery:
+            ways = {member.name: member.slot for member in self._members}
+            router = self._reload.router = Router(self._configuration.rules, ways, Direct(nursery))
+            past = TunnelAnswers(NoNetwork(), NameTable(NameSettings(rest=Way.SYSTEM)))
+            answers = RoutedAnswers(router, {**ways, DIRECT: past}, self._members[0].name)
+            pages = pac_pages(lambda: router.table, self._places)
+            nursery.start_soon(self._engine.serve, router, listen, self._listeners, pages)
+            nursery.start_soon(self._forwards.serve, router, listen)
+            nursery.start_soon(serve_dns_port, self._dns, answers)
+            ready = self._announce()
+            self._reload.ready = True
+            nursery.start_soon(self._keep_ready_file)
+            if self._beside is not None:
+                await self._beside(Running(outlet=router, answers=answers, ready=ready))
+                nursery.cancel_scope.cancel()
+
+    # What is said
+
+    def _announce(self) -> Ready:
+        ready = self._ready()
         if self._ready_file is not None:
             self._ready_file.write(ready)
+        networks = []
+        for member in self._members:
+            if member.slot.tunnel is not None:
+                alone = "".join(f", alone at {place}" for place in member.places)
+                named = "" if self._alone else f" ({member.name}{alone})"
+                networks.append(f"{member.slot.tunnel.info.server}{named}")
         credentials = self._configuration.listen.credentials
-        self._display.ready(ready, credentials[0] if credentials else None)
+        self._display.ready(replace(ready, server=", ".join(networks)), credentials[0] if credentials else None)
+        return ready
 
-    def _on_state(self, state: TunnelState) -> None:
-        if state.status is TunnelStatus.CLOSED:
-            return  # wait_closed() raises the same, and the last line says it
-        self._display.state(state)
-        if state.up:
-            self._changed.set()
-
-    def _on_step(self, report: StepReport) -> None:
-        self._display.step(report)
-        if report.step in LATER_STEPS:
-            self._changed.set()
-
-    async def _keep_ready_file(self, tunnel: Tunnel, listeners: Listeners, ready_file: ReadyFile) -> None:
-        """Write the file again when a reconnect brought other addresses, or the network told more."""
+    async def _keep_ready_file(self) -> None:
+        """Write the file again when a tunnel is lost or back, or a network told more; until cancelled."""
         while True:
             await self._changed.wait()
             self._changed = trio.Event()
-            if tunnel.network.up:
-                ready_file.write(ready_of(tunnel, listeners, self._dns))
+            # Of an only tunnel that is down the file says what it was, until it is back.
+            if self._ready_file is not None and not (self._alone and not self._up):
+                self._ready_file.write(self._ready())
 
+    @property
+    def _up(self) -> list[Member]:
+        return [member for member in self._members if member.slot.tunnel is not None and member.slot.tunnel.network.up]
 
-def ready_of(tunnel: Tunnel, listeners: Sequence[trio.SocketListener], dns: Sequence[DnsListener]) -> Ready:
-    """Return what the ready file says of a tunnel and the ports to it."""
-    info = tunnel.info
-    return Ready(
-        listen=tuple(name_of(listener) for listener in listeners),
-        server=info.server,
-        addresses=tuple(str(address) for address in info.addresses),
-        dns=tuple(str(address) for address in info.dns),
-        mtu=info.mtu,
-        routes=tuple(str(network) for network in info.routes),
-        search=info.search,
-        dns_listen=tuple(host_port(*listener.address) for listener in dns),
-    )
+    def _ready(self) -> Ready:
+        tunnels = {}
+        for member in self._up if not self._alone else []:
+            if member.slot.tunnel is not None:
+                tunnels[member.name] = ready_of(member.slot.tunnel, member.places)
+        first = next((member.slot.tunnel for member in self._members if member.slot.tunnel is not None), None)
+        if first is None:
+            return Ready(listen=self._places, server="", addresses=(), dns=(), mtu=0)
+        return replace(ready_of(first, self._places, self._dns), tunnels=tunnels)

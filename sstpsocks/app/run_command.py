@@ -14,16 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
-import trio
-
 from ..errors import ConfigError
-from ..library import Tunnel
-from .config import Configuration, ListenSettings
+from .config import Configuration
+from .engine import Engine, Running
 from .job import EXIT_CANNOT_RUN, EXIT_NOT_FOUND, EXIT_SIGNALLED, CannotRunError, run_job
-from .messages import Display, State
+from .messages import UNIX, Display, State
 from .readyfile import Ready
-from .run import Engine, Listeners, run_connect
-from .values import host_port
+from .run import run_connect
+from .values import split_host_port
 
 USER = "sstpsocks"
 _PASSWORD_BYTES = 24
@@ -35,16 +33,17 @@ _OUR_VARIABLES = "SSTPSOCKS_"
 
 
 def command_environment(
-    environ: Mapping[str, str], tunnel: Tunnel, where: tuple[str, int], credentials: tuple[str, str], ready: str | None
+    environ: Mapping[str, str], ready: Ready, credentials: tuple[str, str], ready_file: str | None
 ) -> dict[str, str]:
     """Return the command's environment: ours without our own variables (a password may be among them), and the proxy's.
 
-    ``where``: address and port of the local port. ``ready``: the path of the ready file.
+    ``ready``: where the local port is, and what the first tunnel's network told. Raises ConfigError.
     """
     environment = {name: value for name, value in environ.items() if not name.upper().startswith(_OUR_VARIABLES)}
-    host, port = where
+    where = _tcp_port(ready)
+    host, port = split_host_port(where)
     user, password = (quote(text, safe="") for text in credentials)
-    address = f"{user}:{password}@{host_port(host, port)}"
+    address = f"{user}:{password}@{where}"
     proxies = {
         "ALL_PROXY": f"socks5h://{address}",
         "HTTP_PROXY": f"http://{address}",
@@ -53,17 +52,16 @@ def command_environment(
     }
     for name, value in proxies.items():
         environment[name] = environment[name.lower()] = value
-    info = tunnel.info
     environment |= {
         "SSTPSOCKS_RUN_PROXY": proxies["ALL_PROXY"],
-        "SSTPSOCKS_RUN_HOST": host,
+        "SSTPSOCKS_RUN_HOST": host.strip("[]"),
         "SSTPSOCKS_RUN_PORT": str(port),
-        "SSTPSOCKS_RUN_ADDRESS": ",".join(map(str, info.addresses)),
-        "SSTPSOCKS_RUN_DNS": ",".join(map(str, info.dns)),
-        "SSTPSOCKS_RUN_SERVER": info.server,
+        "SSTPSOCKS_RUN_ADDRESS": ",".join(ready.addresses),
+        "SSTPSOCKS_RUN_DNS": ",".join(ready.dns),
+        "SSTPSOCKS_RUN_SERVER": ready.server,
     }
-    if ready is not None:
-        environment["SSTPSOCKS_RUN_READY"] = ready
+    if ready_file is not None:
+        environment["SSTPSOCKS_RUN_READY"] = ready_file
     return environment
 
 
@@ -91,46 +89,39 @@ class CommandDisplay:
 async def run_command(
     configuration: Configuration, command: Sequence[str], display: Display, engine: Engine | None = None
 ) -> int:
-    """Bring the tunnel up, run the command with it, end the tunnel; return the command's exit code.
+    """Bring the tunnels up, run the command with them, end the tunnels; return the command's exit code.
 
     126 and 127 are a shell's codes for a command that cannot be run. Raises SstpsocksError (possibly inside an
-    exception group) when the tunnel cannot be set up, or is lost for good: the command is ended then.
+    exception group) when no tunnel can be set up, or the last is lost for good: the command is ended then.
     """
     if (found := _not_runnable(command[0])) is not None:
         display.failed(str(found))
         return found.exit_code
-    engine = engine if engine is not None else Engine()
     listen = configuration.listen
     credentials = listen.credentials or (USER, secrets.token_urlsafe(_PASSWORD_BYTES))
-    configuration = replace(configuration, listen=replace(listen, credentials=credentials))
+    configuration = replace(configuration.without_own_ports(), listen=replace(listen, credentials=credentials))
     ready_file = configuration.output.ready_file
-    ready = str(Path.cwd() / ready_file) if ready_file is not None else None
+    ready_path = str(Path.cwd() / ready_file) if ready_file is not None else None
     exit_code = _INTERRUPTED
-    done = trio.CancelScope()
 
-    async def serve(tunnel: Tunnel, settings: ListenSettings, listeners: Listeners) -> None:
+    async def run(running: Running) -> None:
         nonlocal exit_code
-        environment = command_environment(os.environ, tunnel, _address_of(listeners), credentials, ready)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(engine.serve, tunnel, settings, listeners)
-            try:
-                exit_code = await run_job(command, environment)
-            except CannotRunError as error:
-                display.failed(str(error))
-                exit_code = error.exit_code
-            done.cancel()
+        environment = command_environment(os.environ, running.ready, credentials, ready_path)
+        try:
+            exit_code = await run_job(command, environment)
+        except CannotRunError as error:
+            display.failed(str(error))
+            exit_code = error.exit_code
 
-    with done:
-        await run_connect(configuration, CommandDisplay(display), replace(engine, serve=serve))
+    await run_connect(configuration, CommandDisplay(display), engine, run)
     return exit_code
 
 
-def _address_of(listeners: Listeners) -> tuple[str, int]:
+def _tcp_port(ready: Ready) -> str:
     """Return where the command finds the port. Raises ConfigError."""
-    for listener in listeners:
-        name = listener.socket.getsockname()
-        if isinstance(name, tuple):
-            return str(name[0]), int(name[1])
+    for place in ready.listen:
+        if not place.startswith(UNIX):
+            return place
     raise ConfigError("run: the command needs a TCP port", hint="Leave --listen out, or add --listen 127.0.0.1:0")
 
 

@@ -22,19 +22,17 @@ def _load() -> None:
 
 async def start_connect(configuration: Configuration, display: Display) -> int:
     """Connect, serve until a signal ends it, and return the exit code; see run_connect()."""
-    if configuration.others or configuration.rules:
-        from .run_several import run_several
-
-        return await run_several(configuration, display)
     sources = (configuration.password, *configuration.proxy_passwords)
-    if any(source.asks_before_dialling for source in sources):
-        # Nobody types a password so fast, and the server would be kept waiting.
+    if configuration.others or any(source.asks_before_dialling for source in sources):
+        # Nobody types a password so fast, and the server would be kept waiting. The ways of several tunnels are not
+        # worth telling apart for what one round trip saves.
         from .run import run_connect
 
         return await run_connect(configuration, display)
     async with head_start(configuration.tunnel, display.step) as dial:
         await trio.to_thread.run_sync(_load)
         from ..library import run_tunnel
-        from .run import Engine, run_connect
+        from .engine import Engine
+        from .run import run_connect
 
         return await run_connect(configuration, display, Engine(open_tunnel=partial(run_tunnel, dial=dial)))

@@ -52,3 +52,16 @@ async def test_a_new_rule_holds_and_what_was_open_goes_on(tmp_path: Path) -> Non
             assert await client.read(5) == b"still"
         running.process.terminate()
         assert await running.process.wait() == 0
+
+
+async def test_the_first_rule_of_an_only_tunnel_needs_no_restart(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    async with two_tunnels(tmp_path, rules=[], options=("--profile", "one")) as running:
+        reply, page = await running.page("www.intranet.demo")
+        assert (reply, PAGE in page) == (0, True)
+        config.write_text(config.read_text().replace("rule = []", 'rule = ["www.intranet.demo -> refuse"]'))
+        await hang_up(running, "configuration loaded again: rules")
+        assert "restart" not in running.log
+        assert await running.page("www.intranet.demo") == (2, b"")
+        reply, page = await running.page("intranet.demo")
+        assert (reply, PAGE in page) == (0, True)

@@ -75,11 +75,7 @@ class Running:
     @property
     def opened(self) -> tuple[int, int]:
         """How many connections arrived in either network."""
-        one, two = (
-            sum(driver.stack.counters.tcp_passive_opens for driver in site.server._drivers if driver.stack)
-            for site in (self.one, self.two)
-        )
-        return one, two
+        return opened_in(self.one), opened_in(self.two)
 
     async def page(self, host: str, port: int | None = None, *, target_port: int = HTTP_PORT) -> tuple[int, bytes]:
         """The SOCKS reply and the page."""
@@ -107,6 +103,11 @@ class Running:
         return await dns.asyncquery.udp(dns.message.make_query(name, "A"), "127.0.0.1", port=port, timeout=10)
 
 
+def opened_in(site: DemoSite) -> int:
+    """How many connections arrived in a network."""
+    return sum(driver.stack.counters.tcp_passive_opens for driver in site.server._drivers if driver.stack)
+
+
 def port_of(document: dict[str, object]) -> int:
     listen = document["listen"]
     assert isinstance(listen, list)
@@ -114,7 +115,9 @@ def port_of(document: dict[str, object]) -> int:
 
 
 @asynccontextmanager
-async def two_tunnels(folder: Path, *, rules: list[str] = RULES) -> AsyncIterator[Running]:
+async def two_tunnels(
+    folder: Path, *, rules: list[str] = RULES, options: tuple[str, ...] = ()
+) -> AsyncIterator[Running]:
     (folder / "one").mkdir()
     (folder / "two").mkdir()
     config, ready, log = folder / "config.toml", folder / "ready.json", folder / "log"
@@ -122,8 +125,9 @@ async def two_tunnels(folder: Path, *, rules: list[str] = RULES) -> AsyncIterato
         config.write_text(CONFIG.format(name=SERVER_NAME, rules=json.dumps(rules), one=one, two=two))
         config.chmod(0o600)
         with log.open("wb") as stderr:
+            words = [sys.executable, "-m", "sstpsocks", "connect", "--config", str(config), "--ready-file", str(ready)]
             process = await trio.lowlevel.open_process(
-                [sys.executable, "-m", "sstpsocks", "connect", "--config", str(config), "--ready-file", str(ready)],
+                [*words, *options],
                 cwd=ROOT,
                 env=environment(),
                 stdin=subprocess.DEVNULL,

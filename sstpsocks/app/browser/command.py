@@ -125,8 +125,7 @@ def own_port_only(configuration: Configuration) -> Configuration:
         open_to_all=False,
         same_user=can_tell_users(),
     )
-    others = tuple(replace(tunnel, listen=None) for tunnel in configuration.others)
-    return replace(configuration, listen=listen, own_listen=None, others=others, dns_listen=())
+    return replace(configuration.without_own_ports(), listen=listen, dns_listen=())
 
 
 def _command(browser: Browser, folder: Path, where: str, url: str, more: tuple[str, ...]) -> list[str]:

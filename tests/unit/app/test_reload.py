@@ -57,7 +57,7 @@ class FakeTunnel:
 class World:
     """A program that runs with a configuration file."""
 
-    def __init__(self, folder: Path, text: str = "", *, routed: bool = True) -> None:
+    def __init__(self, folder: Path, text: str = "") -> None:
         self.file = folder / "config.toml"
         self.write(text)
         again = partial(load_configuration, {"config": str(self.file)}, {}, has_terminal=False)
@@ -68,8 +68,7 @@ class World:
         self.tunnel = FakeTunnel()
         self.reload.tunnels[""] = cast(Tunnel, self.tunnel)
         self.router = Router(self.begun.rules, {"tunnel": cast(Outlet, None)}, cast(Outlet, None))
-        if routed:
-            self.reload.router = self.router
+        self.reload.router = self.router
 
     def write(self, text: str, top: str = TOP) -> None:
         self.file.touch(mode=0o600)
@@ -113,14 +112,6 @@ def test_new_rules_hold_at_once(tmp_path: Path) -> None:
 def test_a_rule_past_all_tunnels_is_told_as_at_the_start(tmp_path: Path) -> None:
     world = World(tmp_path)
     assert world.after('rule = ["printer.example -> direct"]\n')[0].startswith("connections and names go past all")
-
-
-def test_without_a_router_rules_need_a_restart_and_that_is_said(tmp_path: Path) -> None:
-    world = World(tmp_path, routed=False)
-    assert world.after('rule = ["all port 25 -> refuse"]\n') == [
-        "needs a restart: rule",
-        "configuration loaded again: nothing to change",
-    ]
 
 
 def test_users_come_and_go(tmp_path: Path, users_file: Callable[[str], str]) -> None:

@@ -18,17 +18,21 @@ import trio.testing
 
 from sstpsocks.app.config import Configuration, ListenSettings, OutputSettings
 from sstpsocks.app.credentials import FixedPassword, PasswordSource, PromptPassword
+from sstpsocks.app.engine import Beside, Engine, OpenTunnel, Running, Serve
 from sstpsocks.app.failures import describe
 from sstpsocks.app.limits import allow_open_files
 from sstpsocks.app.messages import TerminalDisplay
 from sstpsocks.app.options import DEFAULT_MAX_CONNECTIONS
-from sstpsocks.app.run import Engine, Listeners, OpenTunnel, Serve, run_connect
+from sstpsocks.app.run import run_connect
 from sstpsocks.app.signals import ending_signals
 from sstpsocks.base.listen_address import TcpAddress, UnixAddress
 from sstpsocks.errors import AuthenticationFailed, ConfigError, SstpsocksError, TransportFailed, TunnelClosed
 from sstpsocks.proxy import port
-from sstpsocks.proxy.listen import open_all
+from sstpsocks.proxy.context import Pages
+from sstpsocks.proxy.listen import Listeners, open_all
+from sstpsocks.proxy.outlet import Outlet
 from sstpsocks.proxy.routing.language import parse_rule
+from sstpsocks.proxy.routing.router import Router
 from sstpsocks.tunnel.session import StateObserver, TunnelInfo, TunnelState, TunnelStatus
 from sstpsocks.tunnel.settings import TrustSettings, TunnelSettings
 from sstpsocks.tunnel.steps import Step, StepObserver, StepReport
@@ -83,6 +87,8 @@ class World:
         self.observe: StepObserver | None = None
         self.serve_fails: Exception | None = None
         self.connections_allowed = 0
+        self.outlet: Outlet | None = None
+        self.beside: Beside | None = None
         self.screen = io.StringIO()
         source = password if password is not None else FixedPassword("x", "here")
         settings = TunnelSettings(
@@ -128,8 +134,8 @@ class World:
         self.happened.append("listening")
         return listeners
 
-    async def serve(self, tunnel: FakeTunnel, listen: ListenSettings, listeners: Listeners) -> None:
-        assert tunnel is self.tunnel
+    async def serve(self, outlet: Outlet, listen: ListenSettings, listeners: Listeners, pages: Pages) -> None:
+        self.outlet = outlet
         self.connections_allowed = listen.max_connections
         self.happened.append("serving")
         if self.serve_fails is not None:
@@ -137,7 +143,8 @@ class World:
         await trio.sleep_forever()
 
     async def run(self) -> int:
-        return await run_connect(self.configuration, TerminalDisplay(self.screen, {"NO_COLOR": "1"}), self.engine)
+        display = TerminalDisplay(self.screen, {"NO_COLOR": "1"})
+        return await run_connect(self.configuration, display, self.engine, self.beside)
 
     async def ready(self) -> dict[str, object]:
         with trio.fail_after(5):
@@ -394,12 +401,101 @@ async def test_no_more_connections_are_promised_than_files_may_be_open(
     assert world.connections_allowed == cap
 
 
-async def test_rules_and_other_tunnels_are_never_left_out_in_silence(world: World) -> None:
-    one = world.configuration
-    for more in (
-        replace(one, rules=(parse_rule("all port 25 -> refuse"),)),
-        replace(one, others=(replace(one.tunnels[0], name="b"),)),
-    ):
-        with pytest.raises(ConfigError, match="one tunnel and no rules"):
-            await run_connect(more, TerminalDisplay(world.screen, {}), world.engine)
-    assert world.happened == []
+def with_two(world: World) -> None:
+    """Let there be two tunnels, and rules that tell them apart."""
+    one = replace(world.configuration, name="a", rules=(parse_rule(".b.example -> b"),))
+    other = replace(one.tunnel, username="bob")
+    world.configuration = replace(one, others=(replace(one.tunnels[0], name="b", settings=other),))
+
+
+@pytest.mark.parametrize("several", [False, True])
+async def test_the_port_leads_to_the_router_with_one_tunnel_as_with_several(world: World, several: bool) -> None:
+    if several:
+        with_two(world)
+    assert await during(world, lambda _: signal.raise_signal(signal.SIGINT)) == 0
+    assert isinstance(world.outlet, Router)
+    assert [str(rule) for rule in world.outlet.table.rules] == [".b.example -> b"][:several]
+    assert world.happened.count("dialled") == world.happened.count("ended in order") == (2 if several else 1)
+
+
+@pytest.mark.parametrize("several", [False, True])
+async def test_the_end_of_what_is_done_beside_ends_everything_in_order(world: World, several: bool) -> None:
+    if several:
+        with_two(world)
+    given: list[Running] = []
+
+    async def beside(running: Running) -> None:
+        given.append(running)
+        await trio.lowlevel.checkpoint()
+        world.happened.append("done beside")
+
+    world.beside = beside
+    with trio.fail_after(10):
+        assert await world.run() == 0
+    assert world.happened[-1] == "ended in order"
+    assert world.happened.index("done beside") < world.happened.index("ended in order")
+    (running,) = given
+    assert running.outlet is world.outlet
+    assert (running.ready.addresses, running.ready.dns) == (("10.0.0.2",), ("10.0.0.1",))
+
+
+async def test_what_is_done_beside_is_over_before_a_tunnel_ends(world: World) -> None:
+    """A command that takes a moment to end still has its connections then."""
+    with_two(world)
+
+    async def beside(_running: Running) -> None:
+        signal.raise_signal(signal.SIGINT)
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.testing.wait_all_tasks_blocked(0.01)
+            world.happened.append("done beside")
+
+    world.beside = beside
+    with trio.fail_after(10):
+        assert await world.run() == 0
+    assert world.happened[-3:] == ["done beside", "ended in order", "ended in order"]
+
+
+async def test_where_no_tunnel_comes_up_nothing_is_announced_nor_done(world: World) -> None:
+    with_two(world)
+    world.refuses = TransportFailed("refused")
+
+    async def beside(_running: Running) -> None:
+        raise AssertionError("there is nothing to do it with")
+
+    world.beside = beside
+    with pytest.raises((SstpsocksError, ExceptionGroup)) as caught:
+        await world.run()
+    assert describe(caught.value).exit_code == 3
+    assert "The network behind" not in world.screen.getvalue()
+    assert not world.ready_file.exists()
+
+
+async def test_of_two_tunnels_one_may_be_lost(world: World) -> None:
+    with_two(world)
+    opened = world.open_tunnel
+    second = FakeTunnel(failure=TunnelClosed("switched off"))
+
+    @asynccontextmanager
+    async def open_tunnel(
+        settings: TunnelSettings, *, observe: StepObserver, on_state: StateObserver
+    ) -> AsyncIterator[FakeTunnel]:
+        async with opened(settings, observe=observe, on_state=on_state) as tunnel:
+            yield second if settings.username == "bob" else tunnel
+
+    world.engine = replace(world.engine, open_tunnel=cast(OpenTunnel, open_tunnel))
+
+    async def lose() -> None:
+        assert set(cast(dict[str, object], (await world.ready())["tunnels"])) == {"a", "b"}
+        second.lost.set()
+        with trio.fail_after(5):
+            while set(cast(dict[str, object], (await world.ready())["tunnels"])) != {"a"}:
+                await trio.testing.wait_all_tasks_blocked()
+        assert 'Warning: the tunnel "b" is gone for good: switched off' in world.screen.getvalue()
+        signal.raise_signal(signal.SIGINT)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lose)
+        nursery.start_soon(world.run)

@@ -16,8 +16,8 @@ import trio
 from sstpsocks.app import start
 from sstpsocks.app.config import Configuration, ListenSettings, OutputSettings
 from sstpsocks.app.credentials import FixedPassword, PasswordSource, PromptPassword
+from sstpsocks.app.engine import Engine
 from sstpsocks.app.messages import LogDisplay
-from sstpsocks.app.run import Engine
 from sstpsocks.base.listen_address import TcpAddress
 from sstpsocks.proxy.routing.language import parse_rule
 from sstpsocks.tunnel.settings import TrustSettings, TunnelSettings
@@ -131,18 +131,23 @@ async def test_nobody_is_called_while_a_person_types(
     assert (engines[0] is not None) is early
 
 
-@pytest.mark.parametrize("several", [True, False])
-async def test_several_tunnels_or_rules_take_the_router(several: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rules_keep_the_head_start_and_several_tunnels_are_dialled_each_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     one = configuration(FixedPassword("x", "test"))
     many = replace(one, name="a", others=(replace(one.tunnels[0], name="b"),))
     ruled = replace(one, rules=(parse_rule("all port 25 -> refuse"),))
-    given: list[Configuration] = []
+    given: list[tuple[Configuration, Engine | None]] = []
 
-    async def run_several(configuration: Configuration, _display: object) -> int:
-        given.append(configuration)
+    async def connect_transport(_settings: object, _observe: object) -> trio.SocketStream:
+        return await trio.sleep_forever()
+
+    async def run_connect(configuration: Configuration, _display: object, engine: Engine | None = None) -> int:
+        given.append((configuration, engine))
         return 0
 
-    monkeypatch.setattr("sstpsocks.app.run_several.run_several", run_several)
-    wanted = many if several else ruled
-    assert await start.start_connect(wanted, LogDisplay(io.StringIO())) == 0
-    assert given == [wanted]
+    monkeypatch.setattr("sstpsocks.tunnel.head_start.connect_transport", connect_transport)
+    monkeypatch.setattr("sstpsocks.app.run.run_connect", run_connect)
+    for wanted in (many, ruled):
+        assert await start.start_connect(wanted, LogDisplay(io.StringIO())) == 0
+    assert [(wanted, engine is not None) for wanted, engine in given] == [(many, False), (ruled, True)]
