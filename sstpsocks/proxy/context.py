@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from .outlet import Outlet
     from .overdue import Overdue
-    from .users import Users
+    from .users import Login
 
 
 class Page(Protocol):
@@ -46,7 +46,7 @@ class ConnectionContext:
     """For log lines."""
     outlet: Outlet
     """Where its requests go."""
-    users: Users
+    users: Login
     nursery: trio.Nursery
     """For tasks that live no longer than the port."""
     dial_timeout: float | None
@@ -60,6 +60,10 @@ class ConnectionContext:
     _overdue: Overdue
     awaited: bool = True
     """Whether the client has yet to say what it wants; it is cut when that takes too long."""
+
+    def refuse(self) -> None:
+        """Have the client told that it has too many connections, although it was to be served."""
+        self.served = False
 
     def forget_overdue(self) -> None:
         """The client has said what it wants."""

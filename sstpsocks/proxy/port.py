@@ -5,9 +5,11 @@ target's answers and downloads need is done in the driver's turn (socks/attempt.
 written first and waited for only when that was too early, since each wait is a pass of the event loop, and behind a
 bulk transfer each pass is a turn of the driver.
 
-Up to ``max_connections`` are served; those beyond get a proper handshake and a refusal, a bounded number of them at a
-time, so that a program never hangs on a full proxy. Log lines carry a connection's number; names of targets appear at
-DEBUG only, payload never.
+Up to ``max_connections`` are served, and of each client up to ``max_per_client``; those beyond get a proper handshake
+and a refusal, a bounded number of them at a time, so that a program never hangs on a full proxy. Those that come when
+no more files may be opened are told so one after the other.
+
+Log lines carry a connection's number; names of targets appear at DEBUG only, payload never.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from .http.server import serve_http
 from .outlet import Outlet
 from .overdue import Overdue
 from .peer_user import is_own_user
+from .per_client import Client, ClientPlaces, CountedLogin, client_of
 from .relay import read, reset_socket
 from .socks.server import serve_socks
+from .spare_file import OUT_OF_FILES, SpareFile
 from .users import NOBODY_ASKED, Users
 
 DEFAULT_MAX_CONNECTIONS = 1024
@@ -44,6 +48,7 @@ class ProxyPort:
     what it wants. ``dial_timeout``: seconds a connection may take to open, names included, None for as long as the
     tunnel's own limits. ``pages``: what it answers to a web browser that asks the port itself. ``only_own_user``: cut
     connections of other users of this machine, and of other machines, before they say anything (Linux).
+    ``max_per_client``: connections of one client (per_client.py), None for as many as there are.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class ProxyPort:
         dial_timeout: float | None = None,
         pages: Pages = no_pages,
         only_own_user: bool = False,
+        max_per_client: int | None = None,
     ) -> None:
         self._outlet = outlet
         self._users = users
@@ -63,6 +69,8 @@ class ProxyPort:
         self._dial_timeout = dial_timeout
         self._pages = pages
         self._only_own_user = only_own_user
+        self._places = ClientPlaces(max_per_client)
+        self._spare = SpareFile()
         self._overdue = Overdue(handshake_timeout)
         self._overdue_refusers = Overdue(min(REFUSER_TIMEOUT, handshake_timeout))
         self._numbers = itertools.count(1)
@@ -71,6 +79,19 @@ class ProxyPort:
         """Connections being served now."""
         self.refusing = 0
         """Connections beyond the cap that are being told so now."""
+        self.refused_for_connections = 0
+        """Connections that were told no because as many as may be were being served."""
+        self.refused_for_files = 0
+        """The same because no more files could be opened."""
+        self.refused_for_user = 0
+        """Connections that were cut because they were not of a program of our own user."""
+        self.cut_overdue = 0
+        """Connections that were cut because they did not say in time what they want."""
+
+    @property
+    def refused_for_client(self) -> int:
+        """Connections that were told no because their client had as many as it may."""
+        return self._places.refused
 
     def __repr__(self) -> str:
         return f"<ProxyPort {self.active} of {self._max_connections} connections>"
@@ -93,6 +114,7 @@ class ProxyPort:
                     connections.start_soon(self._accept, listener, connections)
                 task_status.started()
             nursery.cancel_scope.cancel()
+        self._spare.close()
 
     # Accepting
 
@@ -113,6 +135,8 @@ class ProxyPort:
                     try:
                         self._accept_waiting(raw, address, nursery)
                     except OSError as error:
+                        if error.errno in OUT_OF_FILES and self._refuse_one(raw, address, nursery):
+                            continue
                         if not short:
                             _logger.warning("cannot accept connections for the moment: %s", error.strerror or error)
                         short = True
@@ -137,21 +161,51 @@ class ProxyPort:
                 continue  # it has gone away already
             if self._only_own_user and not is_own_user(client):
                 _logger.warning("connection refused: it is not from a program of this user")
-                client.setblocking(False)
-                reset_socket(client)
+                self.refused_for_user += 1
+                _cut(client)
                 continue
-            served = self.active < self._max_connections
-            if served:
+            whose: Client | None = None
+            if self.active >= self._max_connections:
+                self.refused_for_connections += 1
+            elif self._places.most is None or self._users.required or self._places.take(whose := client_of(client)):
+                # Those who log in are known only then.
                 self.active += 1
-            else:
-                self.refusing += 1
-            nursery.start_soon(self._handle, client, address, served, nursery)
+                nursery.start_soon(self._handle, client, address, nursery, True, whose)
+                continue
+            self._refuse(client, address, nursery)
+
+    def _refuse(self, client: socket.socket, address: tuple[str, int] | str, nursery: trio.Nursery) -> None:
+        """Have a connection told that it is one too many."""
+        if self.refusing >= MAX_REFUSERS:
+            _cut(client)  # one client has too many, and the others must not wait for it
+            return
+        self.refusing += 1
+        nursery.start_soon(self._handle, client, address, nursery, False)
+
+    def _refuse_one(self, listener: socket.socket, address: tuple[str, int] | str, nursery: trio.Nursery) -> bool:
+        """Accept one connection in place of the spare file, to tell it no; False when that was not possible."""
+        if not self._spare.spend():
+            return False
+        try:
+            client, _peer = listener.accept()
+        except OSError:
+            self._spare.refill()
+            return False
+        self.refused_for_files += 1
+        self._refuse(client, address, nursery)
+        return True
 
     # One connection
 
     async def _handle(
-        self, client: socket.socket, address: tuple[str, int] | str, served: bool, nursery: trio.Nursery
+        self,
+        client: socket.socket,
+        address: tuple[str, int] | str,
+        nursery: trio.Nursery,
+        served: bool,
+        whose: Client | None = None,
     ) -> None:
+        """Serve a connection, or tell it no. ``whose``: who has taken a place for it already."""
         overdue = self._overdue if served else self._overdue_refusers
         number = next(self._numbers)
         context = ConnectionContext(
@@ -166,6 +220,9 @@ class ProxyPort:
             client,
             overdue,
         )
+        login: CountedLogin | None = None
+        if self._places.most is not None and self._users.required:
+            context.users = login = CountedLogin(self._users, self._places, context.refuse)
         try:
             client.setblocking(False)
             if isinstance(address, tuple):
@@ -177,6 +234,7 @@ class ProxyPort:
             await serve(client, first, context)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             if context.awaited and client.fileno() < 0:
+                self.cut_overdue += 1
                 _logger.info("connection %d: cut, it did not say in time what it wants", number)
             else:
                 _logger.debug("connection %d: the local program went away", number)
@@ -190,11 +248,21 @@ class ProxyPort:
         finally:
             overdue.forget(client)
             reset_socket(client)
+            self._spare.refill()
+            if whose is not None:
+                self._places.give_back(whose)
+            if login is not None:
+                login.give_back()
             if served:
                 self.active -= 1
             else:
                 self.refusing -= 1
             self._place_freed.unpark_all()
+
+
+def _cut(client: socket.socket) -> None:
+    client.setblocking(False)
+    reset_socket(client)
 
 
 def _begins_http(first: bytes) -> bool:

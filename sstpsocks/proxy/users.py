@@ -5,6 +5,20 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
+from typing import Protocol
+
+
+class Login(Protocol):
+    """Tells who may use the port."""
+
+    @property
+    def required(self) -> bool:
+        """Whether clients must say who they are."""
+        ...
+
+    def check(self, username: bytes, password: bytes) -> bool:
+        """Tell whether they belong together."""
+        ...
 
 
 class Users:

@@ -25,9 +25,17 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ...errors import DialError, HostUnreachable, LocalProtocolError, RemoteProtocolError, TunnelDown
+from ...errors import (
+    DialError,
+    HostUnreachable,
+    LocalProtocolError,
+    RemoteProtocolError,
+    TooManyConnections,
+    TunnelDown,
+)
 from ..peer_user import peer_user, sender_user
 from ..relay import read
+from ..spare_file import OUT_OF_FILES
 from .attempt import send_now
 from .machine import SUCCEEDED, AssociateRequested
 from .udp_header import RelayedDatagram
@@ -243,8 +251,16 @@ class Association:
 
 
 def _bound_like(client: socket.socket) -> socket.socket:
-    """Return a UDP socket at the address at which the client's connection arrived, at a free port."""
-    relay = socket.socket(client.family, socket.SOCK_DGRAM)
+    """Return a UDP socket at the address at which the client's connection arrived, at a free port.
+
+    Raises TooManyConnections when no more files may be opened.
+    """
+    try:
+        relay = socket.socket(client.family, socket.SOCK_DGRAM)
+    except OSError as error:
+        if error.errno in OUT_OF_FILES:
+            raise TooManyConnections("no more files may be opened") from None
+        raise
     try:
         relay.setblocking(False)
         here = client.getsockname()

@@ -25,6 +25,7 @@ from sstpsocks.errors import (
 )
 from sstpsocks.proxy.dial import Dialer
 from sstpsocks.proxy.port import MAX_REFUSERS, ProxyPort
+from sstpsocks.proxy.spare_file import SpareFile
 from sstpsocks.proxy.users import Users
 from sstpsocks.tunnel.network import TunnelStream
 from tests.helpers.fake_network import FakeNetwork, FakeTunnelStream, echo
@@ -453,6 +454,7 @@ async def test_a_shortage_of_files_is_sat_out(
         return accept(listener)
 
     monkeypatch.setattr(socket.socket, "accept", short_of_files)
+    monkeypatch.setattr(SpareFile, "spend", lambda _spare: False)
     async with serving(web) as served, await served.open() as client:
         assert await client.connect("web.test") == 0
     assert trio.current_time() == pytest.approx(3.0, abs=0.5)
