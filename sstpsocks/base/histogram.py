@@ -30,6 +30,12 @@ class Histogram:
         self.count += 1
         self.total += value
 
+    def add(self, other: Histogram) -> None:
+        """Count what another one with the same bounds has counted."""
+        self._counts = [ours + theirs for ours, theirs in zip(self._counts, other._counts, strict=True)]
+        self.count += other.count
+        self.total += other.total
+
     def cumulative(self) -> tuple[int, ...]:
         """Return how many observations are not above each bound, and last how many there are."""
         return tuple(accumulate(self._counts))

@@ -1,12 +1,17 @@
 """Counters of the stack, named after the MIB objects they are: RFC 4293 (IP, ICMP), RFC 4022 (TCP), RFC 4113 (UDP).
 
-Plain integers that only grow, but for ``tcp_curr_estab``. ``ipSystemStatsInReceives`` is ``ip_in_receives`` here, and
-so on; those without an object in the RFCs say so.
+Plain integers that only grow, but for ``tcp_curr_estab``, and one distribution. ``ipSystemStatsInReceives`` is
+``ip_in_receives`` here, and so on; those without an object in the RFCs say so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from ..base.histogram import Histogram
+
+CONNECT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Seconds: from a server in the same building to one that hardly answers."""
 
 
 @dataclass(slots=True)
@@ -101,6 +106,9 @@ class NetCounters:
     """The same because so many were waiting for their targets' first answer."""
     refused_for_memory: int = 0
     """Connections and UDP sockets of programs that were not opened because the memory of all was used up."""
+
+    tcp_connect_seconds: Histogram = field(default_factory=lambda: Histogram(CONNECT_BOUNDS))
+    """How long our own connections took to be established (no MIB object)."""
 
     @property
     def ip_out_requests(self) -> int:

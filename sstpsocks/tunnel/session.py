@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Address
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import trio
 
@@ -16,6 +16,7 @@ from ..errors import ConnectionLost, LocalProtocolError, NetworkUnreachable, Sst
 from ..net.stack import Stack
 from ..ppp.auth import Credentials
 from .alternatives import KeptCredentials, in_order, moves_on, none_reached
+from .capture_file import FLUSH_INTERVAL
 from .connection import ServerConnection
 from .datagrams import UdpPort, UdpSocket
 from .driver import Driver
@@ -27,9 +28,7 @@ from .reach import Dial, connect_transport
 from .settings import TunnelSettings
 from .steps import Step, StepObserver, StepReport, ignore_steps
 from .streams import TcpAcceptor, TcpStream
-
-if TYPE_CHECKING:
-    from .taps import PcapTap
+from .tap import Tap, open_tap
 
 # A lost tunnel is dialled again quickly while people wait, and gently once it is plain that the server stays away.
 EAGER_PERIOD = 300.0
@@ -157,7 +156,7 @@ class Session:
         self._nursery_manager = trio.open_nursery()
         self._nursery: trio.Nursery
         self._entered = False
-        self._tap: PcapTap | None = None
+        self._tap: Tap | None = None
         self._server = settings
         """The settings of the server that was used last: these, or an alternative's."""
         self._credentials = KeptCredentials(settings.credentials)
@@ -172,11 +171,7 @@ class Session:
         if self._entered:
             raise LocalProtocolError("a session is entered once; make another one", layer="tunnel")
         self._entered = True
-        if self.settings.pcap_file is not None:
-            # dpkt takes its time to load, and hardly anybody wants a capture.
-            from .taps import PcapTap
-
-            self._tap = PcapTap(self.settings.pcap_file)
+        self._tap = open_tap(self.settings)
         self._nursery = await self._nursery_manager.__aenter__()
         try:
             self._on_state(TunnelState(TunnelStatus.CONNECTING, f"connecting to {self.settings.server}"))
@@ -185,6 +180,8 @@ class Session:
             await self._leave()
             raise
         self._nursery.start_soon(self._supervise, connection)
+        if self._tap is not None:
+            self._nursery.start_soon(self._keep_flushed, self._tap)
         return self
 
     async def __aexit__(
@@ -221,6 +218,17 @@ class Session:
     def up(self) -> bool:
         """Whether traffic passes now."""
         return self._connection is not None and self._connection.stack is not None
+
+    @property
+    def stack(self) -> Stack | None:
+        """The TCP/IP stack while traffic passes, for whoever shows what it does; another one after a reconnect."""
+        return self._connection.stack if self._connection is not None else None
+
+    @property
+    def round_trip(self) -> float | None:
+        """The round-trip time to the server in seconds, as the kernel measures it; None when it does not tell."""
+        driver = self._connection.driver if self._connection is not None else None
+        return driver.round_trip() if driver is not None else None
 
     @property
     def local_addresses(self) -> tuple[IPAddress, ...]:
@@ -399,6 +407,11 @@ class Session:
         self.failure = error
         self._on_state(TunnelState(TunnelStatus.CLOSED, str(error)))
         self._closed.set()
+
+    async def _keep_flushed(self, tap: Tap) -> None:
+        while True:
+            await trio.sleep(FLUSH_INTERVAL)
+            tap.flush(trio.current_time())
 
     async def _leave(self) -> None:
         # The supervisor and a connect in progress end their connections in order when they are cancelled.

@@ -137,6 +137,9 @@ def establish(tcb: Tcb, segment: Segment, window: int, now: float) -> None:
     tcb.snd_wl2 = segment.ack
     update_send_window(tcb, segment.seq, segment.ack, window)
     tcb.timeouts = 0
+    if tcb.listener is None and tcb.connect_deadline is not None:
+        begun = tcb.connect_deadline - tcb.host.config.connect_timeout
+        tcb.host.counters.tcp_connect_seconds.observe(now - begun)
     tcb.connect_deadline = tcb.rto_deadline = None
     tcb.syn_pending = False
     tcb.round_began = tcb.stalled_since = tcb.last_sent = now

@@ -18,6 +18,16 @@ def test_a_bound_belongs_to_its_bucket() -> None:
     assert (histogram.count, histogram.total) == (4, 12.2000001)
 
 
+def test_two_are_added_bucket_by_bucket() -> None:
+    one, other = Histogram(BOUNDS), Histogram(BOUNDS)
+    one.observe(0.5)
+    other.observe(0.5)
+    other.observe(50.0)
+    one.add(other)
+    assert one.cumulative() == (0, 2, 2, 3)
+    assert (one.count, one.total) == (3, 51.0)
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 100)))
 def test_each_bucket_counts_all_below_its_bound(values: list[float]) -> None:

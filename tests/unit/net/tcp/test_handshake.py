@@ -156,6 +156,16 @@ def test_the_handshake_measures_the_round_trip() -> None:
     assert peer.connection.rtt.rto == pytest.approx(0.3)
 
 
+def test_how_long_it_took_is_counted_with_lost_syns() -> None:
+    peer = syn_sent()
+    peer.wait_and_expect(2, "S", 0)
+    peer.now += 0.5
+    peer.send("S.", 0, 1, options=syn_options(MSS, 0))
+    counted = peer.host.counters.tcp_connect_seconds
+    assert counted.count == 1
+    assert counted.total == pytest.approx(1.5)
+
+
 def test_simultaneous_open() -> None:
     """RFC 9293 figure 8."""
     peer = syn_received()
