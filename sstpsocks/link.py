@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address
@@ -200,6 +201,8 @@ class Link:
         self._headers = _Headers(_IP_FRAME)
         self._ipv6_headers = _Headers(_IPV6_FRAME)
         self._witnesses: dict[int, float] = {}
+        self.watch: Callable[[bytes, float], None] | None = None
+        """Shown each SSTP packet from the server that is none of an open link's IP packets."""
         self.answered_through = -math.inf
         """When the latest LCP Echo-Request was sent that the peer has answered: it has seen all we sent before."""
 
@@ -255,6 +258,8 @@ class Link:
             if end > size:
                 break
             if not self._take_compressed_ip(data, position, end, spans):
+                if self.watch is not None:
+                    self.watch(data[position:end], now)
                 self.sstp.receive_packet(data[position:end], now)
                 self._exchange(now)
                 if self.phase is LinkPhase.CLOSED:

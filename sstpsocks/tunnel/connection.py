@@ -54,7 +54,7 @@ from .tls_transport import take_over
 from .upstream import open_sstp, start_tls
 
 if TYPE_CHECKING:
-    from .taps import PcapTap
+    from .tap import Tap
 
 # MS-SSTP 3.2.2: the negotiation timer is 60 s; it must not cut short an authentication that the user allows more time.
 NEGOTIATION_TIMER = 60.0
@@ -93,7 +93,7 @@ class ServerConnection:
         unasked: frozenset[int] = frozenset(),
         eap: EapLogin | None = None,
         dial: Dial = connect_transport,
-        tap: PcapTap | None = None,
+        tap: Tap | None = None,
     ) -> None:
         """``refused``: credentials that the server refused before; they are never sent, and new ones are added.
 
@@ -309,6 +309,9 @@ class ServerConnection:
         driver.stack.outer = driver.outer
         dns = ", ".join(map(str, event.dns)) or "none"
         self._done(f"{event.local}, DNS {dns}, MTU {self.mtu}")
+        if self._tap is not None:
+            server = self._settings.server
+            self._tap.note(f"tunnel to {server} is up as {event.local}, correlation id {self.correlation_id}")
         self.settled.set()
         self._start_ipv6()
         if self._settings.dhcp != "never":

@@ -35,7 +35,7 @@ from .transport import READ_SIZE
 if TYPE_CHECKING:
     from ..link import Link
     from ..net.stack import Stack
-    from .taps import PcapTap
+    from .tap import Tap
     from .tls import TlsEngine
     from .transport import Transport
 
@@ -60,7 +60,7 @@ class Driver:
         link: Link,
         *,
         on_event: Callable[[LinkEvent], None],
-        tap: PcapTap | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self.link = link
         self.stack: Stack | None = None
@@ -71,6 +71,8 @@ class Driver:
         self._engine = engine
         self._on_event = on_event
         self._tap = tap
+        if tap is not None:
+            link.watch = partial(tap.control, outbound=False)
         self._early: list[bytes] = []
         self._outgoing = memoryview(b"")
         self._in_turn = False
@@ -296,6 +298,8 @@ class Driver:
             more = False
             try:
                 for packet in self.link.data_to_send(now):
+                    if self._tap is not None:
+                        self._tap.control(packet, now, outbound=True)
                     self._engine.write(packet)
                 if packets := self._packets(now):
                     self._engine.write(self.link.frame_packets(packets))

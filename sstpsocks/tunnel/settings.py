@@ -226,8 +226,16 @@ class TunnelSettings:
     """Whose servers are asked about which names, and what needs no asking."""
     limits: FlowLimits = field(default_factory=FlowLimits)
     """How much the tunnel may hold."""
+    label: str = ""
+    """What captures, traces and logs call the tunnel; empty: by its server."""
     pcap_file: str | None = None
     """Where to write the inner IP packets as pcapng; None: nowhere."""
+    pcap_size: int | None = None
+    """Octets after which the next capture file is begun; None: there is one, of any size."""
+    pcap_files: int = 5
+    """How many capture files are kept when they are limited in size."""
+    trace: bool = False
+    """Whether each packet is told in a line of the logger "sstpsocks.trace"."""
 
     @property
     def server(self) -> str:

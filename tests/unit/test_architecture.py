@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ppp": {"errors", "base"},
     "net": {"errors", "base"},
     "link": {"errors", "base", "sstp", "ppp"},
-    "tunnel": {"errors", "base", "sstp", "ppp", "net", "link"},
+    "tunnel": {"errors", "_version", "base", "sstp", "ppp", "net", "link"},
     "dns": {"errors", "base", "net", "tunnel"},
     "proxy": {"errors", "base", "net", "tunnel", "dns"},
     "library": {"errors", "base", "net", "tunnel", "dns", "proxy"},

@@ -1,0 +1,1 @@
+"""The traffic of a tunnel in words: one line a packet, without its contents."""
