@@ -9,6 +9,7 @@ from ..errors import ConfigError
 from .credentials import first_line_of
 from .layers import Layers
 from .options import option_of
+from .private_files import check_private
 
 if TYPE_CHECKING:
     from ..tunnel.client_certificate import ClientCertificate
@@ -41,6 +42,9 @@ def _load(layers: Layers, keys: tuple[str, str, str], *, has_terminal: bool) -> 
     from ..tunnel.client_certificate import CertificateOptions, PassphraseNeeded, load_client_certificate
 
     options = CertificateOptions(*flags)
+    for setting in filter(None, (source, layers.find(keys[1] if key is not None else keys[0]))):
+        if setting is source or _holds_bare_key(str(setting.value)):
+            check_private(layers, setting)
     passphrase = first_line_of(str(source.value), source.origin) if source is not None else None
     try:
         return load_client_certificate(certificate, key, passphrase, options)
@@ -52,3 +56,13 @@ def _load(layers: Layers, keys: tuple[str, str, str], *, has_terminal: bool) -> 
     except (EOFError, OSError):
         passphrase = ""
     return load_client_certificate(certificate, key, passphrase, options)
+
+
+def _holds_bare_key(path: str) -> bool:
+    """Whether a file holds a private key in PEM without a pass phrase; one that cannot be read is somebody else's."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError:
+        return False
+    return b"PRIVATE KEY-----" in content and b"ENCRYPTED" not in content

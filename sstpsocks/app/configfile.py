@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from .options import BY_KEY, Kind, Option, Place, keys_of
+from .private_files import looseness
 
 FILE_NAME = "config.toml"
 FOLDER_NAME = "sstpsocks"
@@ -272,6 +273,6 @@ def _check_permissions(path: Path, report: Report, *, has_password: bool) -> Non
     if permissions & stat.S_IWOTH:
         text, hint = f"{path} can be changed by every user of this machine", f"Run: chmod o-w {path}"
         report(ConfigError(text, path=str(path), hint=hint))
-    if has_password and permissions & stat.S_IROTH:
-        text, hint = f"{path} holds a password and can be read by every user of this machine", f"Run: chmod 600 {path}"
+    if has_password and (text := looseness(path)):
+        text, hint = f"it holds a password, and {text}", f"Run: chmod 600 {path}"
         report(ConfigError(text, path=str(path), hint=hint))

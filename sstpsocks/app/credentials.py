@@ -20,8 +20,8 @@ import trio
 from ..errors import AuthenticationFailed, ConfigError
 from ..ppp.auth import Credentials
 from ..tunnel.settings import CredentialReason, CredentialRequest
-from .configfile import world_permissions
 from .new_password import NewPassword, NoNewPassword
+from .private_files import looseness
 from .terminal import ask_secretly
 from .text import message_and_hint, one_line
 
@@ -183,10 +183,9 @@ class FilePassword(PasswordSource):
         return f"FilePassword({self.path!r})"
 
     def warnings(self) -> list[str]:
-        """Warn of a file that everybody can read."""
-        if world_permissions(self.path):
-            return [f"every user of this machine can read {self.path}; run: chmod 600 {self.path}"]
-        return []
+        """Warn of a file that others can get at, which was allowed."""
+        text = looseness(self.path)
+        return [text] if text else []
 
     async def _obtain(self, request: CredentialRequest) -> str:
         return await trio.to_thread.run_sync(first_line_of, self.path, self._flag, abandon_on_cancel=True)

@@ -58,6 +58,7 @@ async def serve_port(outlet: Outlet, listen: ListenSettings, listeners: Listener
         users=listen.in_force if listen.in_force is not None else Users(listen.all_users),
         max_connections=listen.max_connections,
         only_own_user=listen.same_user,
+        max_per_client=listen.max_per_client,
     )
     await server.serve(listeners)
 

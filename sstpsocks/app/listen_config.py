@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +14,7 @@ from . import values
 from .credentials import first_line_of
 from .layers import Layers, Setting
 from .options import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
+from .private_files import check_private
 
 if TYPE_CHECKING:
     from ..proxy.users import Users
@@ -34,6 +33,8 @@ class ListenSettings:
     users: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """More of them, out of a file."""
     max_connections: int = DEFAULT_MAX_CONNECTIONS
+    max_per_client: int | None = None
+    """How many of them one client may have; None: as many as there are."""
     same_user: bool = False
     """Whether other users of this machine are cut off."""
     open_to_all: bool = False
@@ -74,6 +75,7 @@ def listen_settings(layers: Layers) -> ListenSettings:
         credentials=credentials,
         users=users,
         max_connections=layers.integer("max_connections", DEFAULT_MAX_CONNECTIONS),
+        max_per_client=layers.integer("max_connections_per_client", 0) or None,
         same_user=_same_user(layers),
         open_to_all=allowed,
     )
@@ -130,6 +132,7 @@ def _credentials(layers: Layers) -> tuple[str, str] | None:
     if user is None or file is None:
         raise ConfigError("credentials for the local port need both: --socks-user and --socks-password-file")
     name = str(user.value)
+    check_private(layers, file)
     password = first_line_of(str(file.value), file.origin)
     for setting, text in ((user, name), (file, password)):
         if not 1 <= len(text.encode()) <= MAX_SOCKS_FIELD:
@@ -139,26 +142,23 @@ def _credentials(layers: Layers) -> tuple[str, str] | None:
 
 def _users(layers: Layers) -> tuple[tuple[str, str], ...]:
     setting = layers.find("socks_users_file")
-    return () if setting is None else read_users(setting)
+    if setting is None:
+        return ()
+    check_private(layers, setting)
+    return read_users(setting)
 
 
 def read_users(setting: Setting) -> tuple[tuple[str, str], ...]:
     """Read a file with a line NAME:PASSWORD for each user; lines that are empty or begin with # say nothing.
 
-    Raises ConfigError, also for a file that others than its owner can read; no message shows what is in it.
+    Raises ConfigError; no message shows what is in it.
     """
     path = str(setting.value)
     try:
         with open(path, "rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             content = file.read(MAX_USERS_FILE + 1)
     except OSError as error:
         raise setting.error(f"cannot read {path}: {error.strerror}") from None
-    if sys.platform != "win32" and mode & 0o077:
-        raise setting.error(
-            f"{path} can be read or written by other users of this machine (its mode is {mode:04o})",
-            hint=f"Keep it to yourself: chmod 600 {path}",
-        )
     if len(content) > MAX_USERS_FILE:
         raise setting.error(f"{path} is larger than {MAX_USERS_FILE} octets")
     try:

@@ -15,6 +15,7 @@ from .credentials import (
 from .keyring_password import KeyringPassword
 from .layers import Layers, Setting
 from .new_password import NewPasswordFile, NewPasswordPrompt
+from .private_files import check_private
 
 NOBODY = "\0"  # no user name can be that
 
@@ -82,6 +83,7 @@ def password_of(layers: Layers, *, has_terminal: bool) -> PasswordSource:
     replacement = layers.find("new_password_file")
     if replacement is not None:
         path, origin = str(replacement.value), replacement.origin
+        check_private(layers, replacement)
         first_line_of(path, origin)
         source.new_password = NewPasswordFile(lambda: first_line_of(path, origin))
     elif has_terminal:
@@ -105,6 +107,7 @@ def _password_source(layers: Layers, has_terminal: bool) -> PasswordSource:
         case "keyring":
             return KeyringPassword()
         case "password_file":
+            check_private(layers, setting)
             first_line_of(text, setting.origin)  # a missing file is an error of the configuration, told at once
             return FilePassword(text)
         case "password_command":

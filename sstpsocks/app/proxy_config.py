@@ -8,6 +8,7 @@ from ..errors import ConfigError
 from ..tunnel.settings import ProxyMethod, ProxySettings
 from .credentials import CommandPassword, FilePassword, FixedPassword, PasswordSource, PromptPassword, first_line_of
 from .layers import Layers, Setting
+from .private_files import check_private
 from .proxy_url import ProxyUrl, environment_proxy, parse_proxy
 
 _PASSWORD_HINT = (
@@ -71,6 +72,8 @@ class ProxyConfiguration:
                 raise setting.error("there is no user name for the proxy", hint="Give it with --proxy-user NAME")
             return None
         if setting is not None:
+            if setting.option.key == "proxy_password_file":
+                check_private(self._layers, setting)
             return _source(setting)
         if url.password is not None:
             return FixedPassword(url.password, "the proxy's URL")

@@ -11,6 +11,7 @@ from ..tunnel.settings import (
     DEFAULT_PORT,
     EapSettings,
     FirstUse,
+    FlowLimits,
     Timeouts,
     TlsSettings,
     TrustSettings,
@@ -22,6 +23,7 @@ from .dns_config import name_settings
 from .eap_config import client_certificate, default_methods
 from .layers import Layers
 from .login_config import password_of, servers_of, username_of
+from .options.limits import MEBIBYTE
 from .proxy_config import ProxyConfiguration
 from .tls_config import crl_file, sni
 
@@ -90,6 +92,7 @@ def tunnel_settings(
             authentication=layers.seconds("auth_timeout", limits.authentication),
             addresses=layers.seconds("address_timeout", limits.addresses),
         ),
+        limits=_limits(layers),
         address=layers.parsed("address", values.parse_tunnel_address),
         reconnect=_reconnect(layers),
         ecn=_ecn(layers),
@@ -120,6 +123,16 @@ def _way(
         proxy=proxies.choose(host, connect_port, ca_file=_ca_file(layers, "proxy_ca_file")),
         source_address=layers.parsed("source_address", values.parse_address),
         tenant_id=layers.text("tenant_id"),
+    )
+
+
+def _limits(layers: Layers) -> FlowLimits:
+    usual = FlowLimits()
+    return FlowLimits(
+        flows=layers.integer("max_flows", usual.flows),
+        half_open=layers.integer("max_half_open", usual.half_open),
+        memory=layers.integer("max_memory", usual.memory // MEBIBYTE) * MEBIBYTE,
+        dns_names=layers.integer("max_dns_names", usual.dns_names),
     )
 
 

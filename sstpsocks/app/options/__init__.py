@@ -7,7 +7,7 @@ it, so the three cannot drift apart. An option called "ca-file" is the flag ``--
 
 from __future__ import annotations
 
-from . import dns, eap, forward, general, limits, login, port, rules, server, tunnel, way
+from . import dns, eap, forward, general, limits, login, port, rules, safety, server, tunnel, way
 from .port import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
 from .table import ENVIRONMENT_PREFIX, Kind, Option, Place
 
@@ -36,6 +36,7 @@ OPTIONS: tuple[Option, ...] = (
     *rules.OPTIONS,
     *forward.OPTIONS,
     *limits.OPTIONS,
+    *safety.OPTIONS,
     *general.OPTIONS,
 )
 
@@ -50,11 +51,10 @@ SHARED = frozenset(
         "verbose",
         "quiet",
         "max_connections",
+        "max_connections_per_client",
         "dns_listen",
         "dns_allow_remote",
         "rule",
-        "local_forward",
-        "remote_forward",
     }
 )
 """The keys of what tunnels that are up at the same time have in common."""

@@ -98,6 +98,7 @@ def test_the_default_methods_follow_from_what_there_is(tmp_path: Path) -> None:
     ca_file, client = tmp_path / "ca.pem", tmp_path / "client.pem"
     ca_file.write_bytes(CERTIFICATE.pem)
     client.write_bytes(CERTIFICATE.pem + CERTIFICATE.key_pem)
+    client.chmod(0o600)
     assert load(tmp_path, "--eap-ca-file", str(ca_file), **COMMON).tunnel.methods == (*both, AuthMethod.PEAP)
     assert load(tmp_path, "--eap-cert", str(client), **COMMON).tunnel.methods == (AuthMethod.EAP_TLS, *both)
 
@@ -105,6 +106,7 @@ def test_the_default_methods_follow_from_what_there_is(tmp_path: Path) -> None:
 def test_a_certificate_needs_neither_user_nor_password(tmp_path: Path) -> None:
     client = tmp_path / "client.pem"
     client.write_bytes(CERTIFICATE.pem + CERTIFICATE.key_pem)
+    client.chmod(0o600)
     tunnel = load(tmp_path, "--eap-cert", str(client), SERVER="h").tunnel
     assert tunnel.methods == (AuthMethod.EAP_TLS,)
     assert tunnel.username == "carol"
@@ -122,6 +124,7 @@ def test_an_encrypted_key_is_asked_for_at_a_terminal_only(tmp_path: Path, monkey
     protection = serialization.BestAvailableEncryption(b"letmein")
     key = CERTIFICATE.key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
     client.write_bytes(CERTIFICATE.pem + key)
+    client.chmod(0o600)
     with pytest.raises(ConfigError, match="is encrypted"):
         load(tmp_path, "--eap-cert", str(client), SERVER="h")
     prompts: list[str] = []
@@ -142,8 +145,10 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
     ca_file.write_text("-----BEGIN CERTIFICATE-----\n")
     socks = tmp_path / "socks"
     socks.write_text("open\n")
+    socks.chmod(0o600)
     password = tmp_path / "password"
     password.write_text("hunter2\n")
+    password.chmod(0o600)
     users = tmp_path / "users"
     users.write_text("another:secret\n")
     for path in (socks, password, users):
@@ -152,6 +157,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
     issued = issue([], subject="alice")
     client.write_bytes(issued.pem)
     key.write_bytes(issued.key_pem)
+    key.chmod(0o600)
     given = {
         "server": "vpn.example.org",
         "server-name": "other.example.org",
@@ -219,6 +225,12 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "lcp-timeout": "4",
         "auth-timeout": "5.5",
         "address-timeout": "6s",
+        "max-connections-per-client": "5",
+        "max-flows": "100",
+        "max-half-open": "20",
+        "max-memory": "16",
+        "max-dns-names": "64",
+        "allow-loose-files": "true",
         "ready-file": str(tmp_path / "ready"),
         "log-format": "text",
         "verbose": "2",
@@ -241,6 +253,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
     switches = (
         "allow-remote",
         "same-user",
+        "allow-loose-files",
         "dns-allow-remote",
         "strict-routes",
         "one-time-password",
@@ -275,6 +288,7 @@ def test_every_option_but_the_password_has_a_flag() -> None:
 def test_a_stronger_password_source_hides_a_weaker_one(tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("x\n")
+    password.chmod(0o600)
     file = 'password_command = "pass show vpn"'
     common = {"SERVER": "h", "USER": "u"}
     assert isinstance(load(tmp_path, file=file, **common).password, CommandPassword)
@@ -361,6 +375,7 @@ def test_a_new_password_comes_from_its_file_or_from_the_terminal(tmp_path: Path)
     path = tmp_path / "new"
     assert "cannot read" in str(fails(tmp_path, "--new-password-file", str(path), **enough))
     path.write_text("s3cret")
+    path.chmod(0o600)
     configuration = load(tmp_path, "--new-password-file", str(path), **enough)
     assert isinstance(configuration.password.new_password, NewPasswordFile)
     assert configuration.tunnel.password_changed == configuration.password.changed
@@ -386,12 +401,14 @@ def test_listening_for_other_machines_needs_credentials_or_a_word(tmp_path: Path
     assert load(tmp_path, "--listen", "0.0.0.0:1080", "--allow-remote", **enough).listen.open_to_all
     secret = tmp_path / "secret"
     secret.write_text("s3cret\n")
+    secret.chmod(0o600)
     configuration = load(
         tmp_path, "--listen", "*:1080", "--socks-user", "me", "--socks-password-file", str(secret), **enough
     )
     assert configuration.listen.credentials == ("me", "s3cret")
     assert "s3cret" not in repr(configuration)
     secret.write_text("x" * 256)
+    secret.chmod(0o600)
     assert "255 octets" in str(fails(tmp_path, "--socks-user", "me", "--socks-password-file", str(secret), **enough))
 
 
@@ -469,10 +486,10 @@ def test_a_file_with_a_password_must_not_be_readable_by_all(tmp_path: Path) -> N
     path.write_text('server = "h"\nuser = "u"\n[profiles.other]\npassword = "hunter2"\n')
     path.chmod(0o644)
     error = fails(tmp_path, "--config", str(path), PASSWORD="x")
-    assert "holds a password and can be read by every user" in str(error)
+    assert "it holds a password, and" in str(error)
     assert "chmod 600" in error.hint
     path.chmod(0o640)
-    load(tmp_path, "--config", str(path), PASSWORD="x")
+    assert "its mode is 0640" in str(fails(tmp_path, "--config", str(path), PASSWORD="x"))
     path.write_text('server = "h"\nuser = "u"\n')
     path.chmod(0o644)
     load(tmp_path, "--config", str(path), PASSWORD="x")
@@ -481,20 +498,57 @@ def test_a_file_with_a_password_must_not_be_readable_by_all(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
-def test_a_password_file_that_all_can_read_is_warned_of(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o602])
+def test_a_password_file_that_others_can_get_at_is_refused_or_warned_of(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "password"
     path.write_text("hunter2\n")
-    path.chmod(0o644)
-    configuration = load(tmp_path, "h", "--user", "u", "--password-file", str(path))
-    assert len(configuration.warnings) == 1
-    assert f"chmod 600 {path}" in configuration.warnings[0]
+    path.chmod(mode)
+    given = ("h", "--user", "u", "--password-file", str(path))
+    error = fails(tmp_path, *given)
+    assert f"{path} can be read or written by other users of this machine (its mode is {mode:04o})" in str(error)
+    assert "hunter2" not in str(error)
+    assert f"chmod 600 {path}" in error.hint
+    (warning,) = load(tmp_path, *given, "--allow-loose-files").warnings
+    assert str(path) in warning
+    path.chmod(0o400)
+    assert load(tmp_path, *given).warnings == ()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
+def test_a_file_of_an_administrator_s_may_be_read_by_the_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "password"
+    path.write_text("hunter2\n")
+    monkeypatch.setattr("sstpsocks.app.private_files.os.geteuid", lambda: path.stat().st_uid + 1)
+    path.chmod(0o640)
+    assert load(tmp_path, "h", "--user", "u", "--password-file", str(path)).warnings == ()
+    for mode in (0o644, 0o660):
+        path.chmod(mode)
+        assert "can be read or written" in str(fails(tmp_path, "h", "--user", "u", "--password-file", str(path)))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
+def test_a_bare_private_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    client = tmp_path / "client.pem"
+    client.write_bytes(CERTIFICATE.pem + CERTIFICATE.key_pem)
+    client.chmod(0o644)
+    assert "its mode is 0644" in str(fails(tmp_path, "h", "--eap-cert", str(client)))
+    encrypted = CERTIFICATE.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+    )
+    client.write_bytes(CERTIFICATE.pem + encrypted)
+    phrase = tmp_path / "phrase"
+    phrase.write_text("x\n")
+    given = ("h", "--eap-cert", str(client), "--eap-passphrase-file", str(phrase))
+    assert "phrase can be read or written" in str(fails(tmp_path, *given))
+    phrase.chmod(0o600)
+    load(tmp_path, *given)
 
 
 def test_permissions_are_not_looked_at_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "password"
     path.write_text("hunter2\n")
     path.chmod(0o666)
-    monkeypatch.setattr("sstpsocks.app.configfile.os.name", "nt")
+    monkeypatch.setattr("sstpsocks.app.private_files.os.name", "nt")
     assert load(tmp_path, "h", "--user", "u", "--password-file", str(path)).warnings == ()
 
 

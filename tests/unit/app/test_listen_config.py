@@ -84,6 +84,7 @@ def test_users_of_a_file_come_beside_the_one_of_the_options(tmp_path: Path) -> N
     assert "cret" not in repr(settings)
     own = tmp_path / "own"
     own.write_text("mine\n")
+    own.chmod(0o600)
     settings = listen(tmp_path, "--socks-users-file", path, "--socks-user", "me", "--socks-password-file", str(own))
     assert [name for name, _ in settings.all_users] == ["me", "alice", "böb"]
 

@@ -148,8 +148,10 @@ def test_the_password_of_the_proxy_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "password"
     path.write_text("hunter2\n")
     path.chmod(0o644)
-    configuration = load("h", proxy="proxy", proxy_user="bob", proxy_password_file=str(path))
-    assert any("chmod 600" in warning for warning in configuration.warnings)
+    with pytest.raises(ConfigError, match=r"--proxy-password-file: .* can be read or written"):
+        load("h", proxy="proxy", proxy_user="bob", proxy_password_file=str(path))
+    path.chmod(0o600)
+    assert load("h", proxy="proxy", proxy_user="bob", proxy_password_file=str(path)).warnings == ()
     with pytest.raises(ConfigError, match="--proxy-password-file: cannot read"):
         load("h", proxy="proxy", proxy_user="bob", proxy_password_file=str(tmp_path / "none"))
 

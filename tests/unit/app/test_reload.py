@@ -96,6 +96,7 @@ def users_file(tmp_path: Path) -> Callable[[str], str]:
         path = tmp_path / "users"
         path.touch(mode=0o600)
         path.write_text(text)
+        path.chmod(0o600)
         return f'socks_users_file = "{path.name}"\n'
 
     return write

@@ -111,6 +111,7 @@ def test_a_client_certificate_comes_with_its_key_and_pass_phrase(tmp_path: Path)
     certificate.write_bytes(issued.pem)
     key.write_bytes(encrypted)
     phrase.write_text("open sesame\n")
+    phrase.chmod(0o600)
     given = ["--certificate", str(certificate), "--key", str(key)]
     loaded = load(tmp_path, *given, "--passphrase-file", str(phrase)).tunnel
     assert loaded.tls.certificate is not None
