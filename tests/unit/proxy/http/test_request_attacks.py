@@ -8,8 +8,9 @@ from __future__ import annotations
 import pytest
 
 from sstpsocks.proxy.http.body import MAX_CHUNK_EXTENSIONS, MAX_CHUNK_LINE, MAX_TRAILERS
+from sstpsocks.proxy.http.forwarding import ForwardRequest
 from sstpsocks.proxy.http.head import MAX_FIELDS, MAX_HEAD, MessageError
-from sstpsocks.proxy.http.machine import BodyReceived, ProxyMachine, State
+from sstpsocks.proxy.http.machine import BodyReceived, ProxyMachine, RequestEnded, State
 
 SMUGGLED = b"GET http://inner.test/ HTTP/1.1\r\nHost: inner.test\r\n\r\n"
 
@@ -102,6 +103,17 @@ def test_te_in_http_1_0_is_refused() -> None:
 
 def test_two_lengths_that_differ_are_refused() -> None:
     assert refusal(post(b"Content-Length: 5\r\nContent-Length: 6\r\n", b"hello!")) == 400
+    assert refusal(post(b"Content-Length: 5\r\nContent-Length: 05\r\n", b"hello")) == 400
+
+
+def test_a_length_that_is_said_twice_is_passed_on_once() -> None:
+    # RFC 9112 section 6.3: "replacing the duplicated field-values with a single valid Content-Length"
+    machine = ProxyMachine()
+    machine.receive_data(post(b"Content-Length: 5\r\nContent-Length: 5\r\n", b"hello"))
+    request = machine.next_event()
+    assert isinstance(request, ForwardRequest)
+    assert request.to_bytes() == b"POST / HTTP/1.1\r\nHost: web.test\r\nContent-Length: 5\r\n\r\n"
+    assert machine.next_event() == BodyReceived(b"hello")
 
 
 @pytest.mark.parametrize(
@@ -186,8 +198,29 @@ def test_a_request_line_that_is_none_is_refused(line: bytes) -> None:
 
 def test_another_version_is_refused() -> None:
     assert refusal(b"GET http://web.test/ HTTP/2.0\r\nHost: web.test\r\n\r\n") == 505
-    assert refusal(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") == 505
+    assert refusal(b"GET http://web.test/ HTTP/3.0\r\nHost: web.test\r\n\r\n") == 505
+
+
+def test_the_preface_of_http_2_is_refused() -> None:
+    # RFC 9113 section 3.4; what follows it must not be taken for a request.
+    assert refusal(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SMUGGLED) == 505
+
+
+def test_http_0_9_is_refused() -> None:
+    assert refusal(b"GET http://web.test/\r\n\r\n" + SMUGGLED) == 400
+    assert refusal(b"GET /\r\n\r\n" + SMUGGLED) == 400
     assert refusal(b"GET http://web.test/ HTTP/0.9\r\nHost: web.test\r\n\r\n") == 505
+
+
+def test_a_host_that_conflicts_with_the_target_does_not_count() -> None:
+    # RFC 9112 section 3.2.2: "the proxy MUST ignore the received Host header field (if any) and instead replace it".
+    machine = ProxyMachine()
+    machine.receive_data(b"GET http://web.test:8080/ HTTP/1.1\r\nHost: inner.test\r\nX-Forwarded-Host: a\r\n\r\n")
+    request = machine.next_event()
+    assert isinstance(request, ForwardRequest)
+    assert (request.authority.host, request.authority.port) == ("web.test", 8080)
+    assert request.to_bytes().startswith(b"GET / HTTP/1.1\r\nHost: web.test:8080\r\n")
+    assert b"inner.test" not in request.to_bytes()
 
 
 @pytest.mark.parametrize(
@@ -290,6 +323,30 @@ def test_too_many_fields_are_refused() -> None:
 )
 def test_a_bad_chunk_size_is_refused(size: bytes) -> None:
     assert refusal(chunks(size + b"\r\nhello\r\n0\r\n\r\n")) == 400
+
+
+@pytest.mark.parametrize("size", [b"1" + b"0" * 16, b"f" * 16, b"f" * 40, b"8000000000000000", b"0" * 30 + b"5"])
+def test_a_chunk_size_that_overflows_is_refused(size: bytes) -> None:
+    """Readers that keep 32 or 64 bits of it would see another size, such as none or a negative one."""
+    assert refusal(chunks(size + b"\r\nhello\r\n0\r\n\r\n")) == 400
+
+
+def test_chunk_extensions_are_not_passed_on() -> None:
+    # RFC 9112 section 7.1.1: "A recipient MUST ignore unrecognized chunk extensions."
+    machine = ProxyMachine()
+    machine.receive_data(chunks(b'5;a;b=c;d="e"\r\nhello\r\n0;f\r\n\r\n'))
+    assert isinstance(machine.next_event(), ForwardRequest)
+    assert machine.next_event() == BodyReceived(b"hello")
+    assert machine.next_event() == RequestEnded(())
+
+
+@pytest.mark.parametrize("field", [b"Content-Length: 7", b"Transfer-Encoding: chunked", b"Host: inner.test", b"TE: x"])
+def test_a_trailer_that_frames_or_routes_is_dropped(field: bytes) -> None:
+    # RFC 9110 section 6.5.1
+    machine = ProxyMachine()
+    machine.receive_data(chunks(b"0\r\n" + field + b"\r\nDigest: x\r\n\r\n"))
+    assert isinstance(machine.next_event(), ForwardRequest)
+    assert machine.next_event() == RequestEnded(((b"Digest", b"x"),))
 
 
 def test_a_chunk_line_that_ends_with_lf_alone_is_refused() -> None:
