@@ -480,7 +480,7 @@ class Stack:
         # RFC 1122 section 3.2.1.3: "a host MUST silently discard an incoming datagram that is not destined for the
         # host", "a host MUST silently discard an incoming datagram containing an IP source address that is invalid".
         payload_start, payload_end = start + header.header_length, start + header.total_length
-        for_us = header.destination == self._own or self._takes_broadcast(header, data, payload_start, payload_end)
+        for_us = self._is_for_us(header, data, payload_start, payload_end)
         if not for_us or header.source == self._own or not is_unicast(header.source):
             counters.ip_in_addr_errors += 1
             return
@@ -494,6 +494,10 @@ class Stack:
             return
         if whole is not None:
             self._deliver(whole[0], whole[1], 0, len(whole[1]), now)
+
+    def _is_for_us(self, header: Ipv4Header, data: bytes, start: int, end: int) -> bool:
+        """Whether the packet with the payload ``data[start:end]`` is addressed to us."""
+        return header.destination == self._own or self._takes_broadcast(header, data, start, end)
 
     def _takes_broadcast(self, header: Ipv4Header, data: bytes, start: int, end: int) -> bool:
         """Whether the packet is a broadcast that a program asked for; all others are as if they had not come."""
