@@ -149,7 +149,10 @@ class DnsConnection:
                         wire = bytes(self._received[2:end])
                         del self._received[:end]
                         return wire
-                data = await self._stream.receive_some(4096)
+                try:
+                    data = await self._stream.receive_some(4096)
+                except trio.BrokenResourceError:
+                    return None  # reset: it would leave the nursery as a group, which nobody out there expects
                 if not data:
                     return None
                 self._received += data

@@ -62,6 +62,45 @@ async def test_any_type_of_record_passes(network: FakeNetwork, autojump_clock: M
     assert texts(await answers_of(network).answer(ask("web.test", kind))) == [f"web.test. 300 IN {kind} {text}"]
 
 
+async def test_what_is_truncated_by_udp_is_fetched_by_tcp(network: FakeNetwork, autojump_clock: MockClock) -> None:
+    records = [f"10.0.0.{number}" for number in range(60)]
+    network.dns.records["web.test", "A"] = records
+
+    def answer(query: dns.message.Message, transport: str) -> list[bytes]:
+        reply = network.dns.respond(query)
+        if transport == "udp":
+            reply.answer = []
+            reply.flags |= dns.flags.TC
+        return [reply.to_wire()]
+
+    network.dns.responder = answer
+    reply = await answers_of(network).answer(ask("web.test."))
+    assert sorted(record.to_text() for record in reply.answer[0]) == sorted(records)
+    assert not reply.flags & dns.flags.TC
+    assert [transport for _, _, transport in network.dns.queries] == ["udp", "tcp"]
+
+
+async def test_a_failure_is_not_kept(network: FakeNetwork, autojump_clock: MockClock) -> None:
+    network.dns.records["web.test", "A"] = ["10.0.0.1"]
+    answers = answers_of(network)
+
+    def fail(query: dns.message.Message, _transport: str) -> list[bytes]:
+        reply = network.dns.respond(query)
+        reply.set_rcode(dns.rcode.SERVFAIL)
+        return [reply.to_wire()]
+
+    network.dns.responder = fail
+    assert (await answers.answer(ask("web.test."))).rcode() == dns.rcode.SERVFAIL
+    network.dns.responder = None
+    assert (await answers.answer(ask("web.test."))).rcode() == dns.rcode.NOERROR
+
+
+async def test_a_reverse_name_is_asked_of_the_tunnel(network: FakeNetwork, autojump_clock: MockClock) -> None:
+    network.dns.records["1.0.0.10.in-addr.arpa", "PTR"] = ["web.test."]
+    reply = await answers_of(network).answer(ask("1.0.0.10.in-addr.arpa.", "PTR"))
+    assert texts(reply) == ["1.0.0.10.in-addr.arpa. 300 IN PTR web.test."]
+
+
 async def test_answers_are_kept_and_grow_older(network: FakeNetwork, autojump_clock: MockClock) -> None:
     network.dns.records["web.test", "A"] = ["10.0.0.1"]
     answers = answers_of(network)
