@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.micro.transfer import Benchmark
-from sstpsocks.proxy.socks.machine import SUCCEEDED, ConnectRequested, SocksMachine
+from sstpsocks.proxy.socks.conversation import SUCCEEDED, ConnectRequested
+from sstpsocks.proxy.socks.machine import SocksMachine
 
 GREETING = b"\x05\x01\x00"
 BY_ADDRESS = b"\x05\x01\x00\x01\x0a\x00\x00\x01\x00\x50"

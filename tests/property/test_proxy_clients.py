@@ -22,7 +22,8 @@ from sstpsocks.errors import ConnectionRefused, DialError, HostUnreachable, Name
 from sstpsocks.proxy.http import machine as http
 from sstpsocks.proxy.http.answers import answer_to_dial_error
 from sstpsocks.proxy.http.conversation import ConnectConversation
-from sstpsocks.proxy.socks.machine import ConnectRequested, Refused, SocksMachine
+from sstpsocks.proxy.socks.conversation import ConnectRequested, Refused
+from sstpsocks.proxy.socks.machine import SocksMachine
 from sstpsocks.proxy.socks.socks4 import Socks4Machine
 from sstpsocks.proxy.users import Users
 from sstpsocks.tunnel.network import IPAddress

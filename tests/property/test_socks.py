@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sstpsocks.errors import RemoteProtocolError
-from sstpsocks.proxy.socks.machine import Event, SocksMachine, State
+from sstpsocks.proxy.socks.conversation import Event, State
+from sstpsocks.proxy.socks.machine import SocksMachine
 from sstpsocks.proxy.users import Users
 
 CREDENTIALS = ("alice", "secret")

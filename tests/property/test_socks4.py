@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sstpsocks.errors import RemoteProtocolError
-from sstpsocks.proxy.socks.machine import ConnectRequested, Event, State
+from sstpsocks.proxy.socks.conversation import ConnectRequested, Event, State
 from sstpsocks.proxy.socks.socks4 import Socks4Machine
 
 fragments = st.sampled_from(

@@ -7,15 +7,15 @@ program in must not serve another one. Log lines carry the connection's number; 
 from __future__ import annotations
 
 import logging
-import math
 import socket
 from typing import TYPE_CHECKING
 
 import trio
 
-from ...errors import ConnectTimedOut, DialError, TooManyConnections
+from ...errors import DialError, TooManyConnections
 from ..relay import Relay, reset_socket
 from ..socks.attempt import Attempt
+from ..waiting import open_while_watching
 from .answers import Answer, answer_to_dial_error, answer_to_message_error, status_line
 from .client import READ_SIZE, Client
 from .conversation import ConnectConversation
@@ -202,30 +202,12 @@ class _Session:
 
         Raises a DialError, or BrokenResourceError when the client went away.
         """
-        stream: TunnelStream | None = None
-        failure: DialError | None = None
-        limit = self._context.dial_timeout
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, nursery.cancel_scope)
-                try:
-                    with trio.fail_after(math.inf if limit is None else limit):
-                        stream = await self._context.outlet.open_tcp_stream(authority.host, authority.port)
-                except DialError as error:
-                    failure = error
-                except trio.TooSlowError:
-                    failure = ConnectTimedOut(f"{authority.host} did not answer in {limit:g} s")
-                nursery.cancel_scope.cancel()
-        except BaseException:
-            # Cancelled in the moment in which the connection stood.
-            if stream is not None:
-                stream.abort()
-            raise
-        if failure is not None:
-            raise failure
-        if stream is None:
-            raise trio.BrokenResourceError("the client went away")
-        return stream
+        return await open_while_watching(
+            self._watch,
+            lambda: self._context.outlet.open_tcp_stream(authority.host, authority.port),
+            limit=self._context.dial_timeout,
+            overdue=f"{authority.host} did not answer",
+        )
 
     async def _watch(self, scope: trio.CancelScope) -> None:
         machine = self._client.machine

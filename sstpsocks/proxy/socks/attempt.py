@@ -15,7 +15,7 @@ import trio
 
 from ...errors import DialError, TunnelDown
 from ..relay import Relay
-from .machine import SUCCEEDED
+from .conversation import SUCCEEDED
 
 if TYPE_CHECKING:
     from ...tunnel.network import SocketAddress, TunnelStream

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ..relay import Relay
 from ..rules import is_anybody, parse_target
 from .attempt import send_now
-from .machine import SUCCEEDED, BindRequested
+from .conversation import SUCCEEDED, BindRequested
 from .waiting import wait_for_stream
 
 if TYPE_CHECKING:
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 
     from ...tunnel.network import IPAddress, TunnelListener, TunnelStream
     from ..context import ConnectionContext
-    from .server import Machine
+    from .conversation import SocksConversation
 
 BIND_TIMEOUT = 180.0  # seconds; what other SOCKS servers and FTP clients wait for a data connection
 
 _logger = logging.getLogger("sstpsocks.proxy")
 
 
-async def bind(client: socket.socket, machine: Machine, request: BindRequested, context: ConnectionContext) -> Relay:
+async def bind(
+    client: socket.socket, machine: SocksConversation, request: BindRequested, context: ConnectionContext
+) -> Relay:
     """Return the relay of the connection that came, which has started.
 
     Raises a DialError, and BrokenResourceError when the client went away.

@@ -12,7 +12,16 @@ from ...errors import DialError, RemoteProtocolError, TooManyConnections
 from ..relay import Relay, close_socket, read
 from .attempt import Attempt, send_now
 from .bind import bind
-from .machine import SUCCEEDED, AssociateRequested, BindRequested, ConnectRequested, Event, Refused, SocksMachine
+from .conversation import (
+    SUCCEEDED,
+    AssociateRequested,
+    BindRequested,
+    ConnectRequested,
+    Event,
+    Refused,
+    SocksConversation,
+)
+from .machine import SocksMachine
 from .socks4 import VERSION as SOCKS4_VERSION
 from .socks4 import Socks4Machine
 from .udp_associate import associate
@@ -25,8 +34,6 @@ HANDSHAKE_READ = 2048  # bytes; more than the longest handshake, and a client th
 LINGER_TIME = 1.0  # seconds a refused client has to read its answer
 LINGER_BYTES = 65536
 
-Machine = SocksMachine | Socks4Machine
-
 _logger = logging.getLogger("sstpsocks.proxy")
 
 
@@ -36,7 +43,7 @@ async def serve_socks(client: socket.socket, first: bytes, context: ConnectionCo
     Raises OSError, BrokenResourceError or ClosedResourceError when the client is gone.
     """
     users = context.users
-    machine: Machine
+    machine: SocksConversation
     if first[:1] == bytes((SOCKS4_VERSION,)):
         machine = Socks4Machine(users_required=users.required)
     else:
@@ -49,7 +56,7 @@ async def serve_socks(client: socket.socket, first: bytes, context: ConnectionCo
 
 
 async def _open(
-    client: socket.socket, first: bytes, machine: Machine, context: ConnectionContext
+    client: socket.socket, first: bytes, machine: SocksConversation, context: ConnectionContext
 ) -> tuple[Relay, bytes] | None:
     """Return the relay that has started and what the client sent early, None when the client was told no."""
     number = context.number
@@ -84,7 +91,7 @@ async def _open(
     return relay, machine.take_early_data()
 
 
-async def _handshake(client: socket.socket, data: bytes, machine: Machine) -> Event:
+async def _handshake(client: socket.socket, data: bytes, machine: SocksConversation) -> Event:
     """Return what the client wants. Raises RemoteProtocolError, OSError, and ClosedResourceError when overdue."""
     while True:
         machine.receive_data(data)
@@ -96,7 +103,7 @@ async def _handshake(client: socket.socket, data: bytes, machine: Machine) -> Ev
 
 
 async def _dial(
-    client: socket.socket, machine: Machine, request: ConnectRequested, context: ConnectionContext
+    client: socket.socket, machine: SocksConversation, request: ConnectRequested, context: ConnectionContext
 ) -> Relay:
     """Open the connection while watching the client, whose end ends the dial (BrokenResourceError)."""
     # A method for which 00 was chosen is still to be confirmed when all came at once.
@@ -123,7 +130,7 @@ async def _dial(
     return relay
 
 
-async def _finish(client: socket.socket, machine: Machine) -> None:
+async def _finish(client: socket.socket, machine: SocksConversation) -> None:
     """Send the last answer and close so that it arrives.
 
     Closing with unread data resets the connection, and a reset can overtake the answer (RFC 2525 2.17); so the rest

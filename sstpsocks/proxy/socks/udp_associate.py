@@ -37,14 +37,14 @@ from ..peer_user import peer_user, sender_user
 from ..relay import read
 from ..spare_file import OUT_OF_FILES
 from .attempt import send_now
-from .machine import SUCCEEDED, AssociateRequested
+from .conversation import SUCCEEDED, AssociateRequested
 from .udp_header import RelayedDatagram
 
 if TYPE_CHECKING:
     from ...tunnel.network import IPAddress, SocketAddress
     from ..context import ConnectionContext
     from ..outlet import Datagrams
-    from .server import Machine
+    from .conversation import SocksConversation
 
 DESTINATIONS = 1024
 """Addresses whose answers are passed on; the one that was used longest ago makes room."""
@@ -80,7 +80,7 @@ class Counters:
 
 
 async def associate(
-    client: socket.socket, machine: Machine, request: AssociateRequested, context: ConnectionContext
+    client: socket.socket, machine: SocksConversation, request: AssociateRequested, context: ConnectionContext
 ) -> None:
     """Relay datagrams until the client's connection ends. Raises a DialError before it was answered."""
     send_now(client, machine.data_to_send())

@@ -1,16 +1,16 @@
-"""Waiting for a connection while the client, who waits for it too, is watched: its end ends the waiting."""
+"""A SOCKS client that waits for its connection: what it sends early is kept, and its end ends the waiting."""
 
 from __future__ import annotations
 
-import math
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from ...errors import ConnectTimedOut, DialError
 from ..relay import read
+from ..waiting import open_while_watching
 from .attempt import EARLY_DATA_LIMIT
 
 if TYPE_CHECKING:
@@ -38,34 +38,11 @@ async def wait_for_stream(
     limit: float | None,
     overdue: str,
 ) -> TunnelStream:
-    """Return the connection that ``opening`` brings.
+    """Return the connection that ``opening`` brings, and keep what the client sends meanwhile.
 
-    Raises its DialError, ConnectTimedOut with the text ``overdue`` after ``limit`` seconds, and BrokenResourceError
-    when the client went away.
+    Raises as open_while_watching() does.
     """
-    stream: TunnelStream | None = None
-    failure: DialError | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch, client, machine, nursery.cancel_scope)
-            try:
-                with trio.fail_after(math.inf if limit is None else limit):
-                    stream = await opening()
-            except DialError as error:
-                failure = error
-            except trio.TooSlowError:
-                failure = ConnectTimedOut(f"{overdue} in {limit:g} s")
-            nursery.cancel_scope.cancel()
-    except BaseException:
-        # The server was cancelled in the moment in which the connection stood.
-        if stream is not None:
-            stream.abort()
-        raise
-    if failure is not None:
-        raise failure
-    if stream is None:
-        raise trio.BrokenResourceError("the client went away")
-    return stream
+    return await open_while_watching(partial(_watch, client, machine), opening, limit=limit, overdue=overdue)
 
 
 async def _watch(client: socket.socket, machine: EarlyData, scope: trio.CancelScope) -> None:

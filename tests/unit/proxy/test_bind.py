@@ -10,7 +10,8 @@ from trio.testing import MockClock
 
 from sstpsocks.errors import LocalProtocolError
 from sstpsocks.proxy.socks.bind import BIND_TIMEOUT
-from sstpsocks.proxy.socks.machine import BindRequested, SocksMachine, State
+from sstpsocks.proxy.socks.conversation import BindRequested, State
+from sstpsocks.proxy.socks.machine import SocksMachine
 from tests.helpers.fake_network import LOCAL_ADDRESS, FakeNetwork, FakeTunnelStream, stream_pair
 from tests.helpers.fake_ports import FakeListener
 from tests.helpers.socks_client import SocksClient

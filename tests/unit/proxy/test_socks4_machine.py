@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from sstpsocks.errors import LocalProtocolError, RemoteProtocolError
-from sstpsocks.proxy.socks.machine import ConnectRequested, Refused, State
+from sstpsocks.proxy.socks.conversation import ConnectRequested, Refused, State
 from sstpsocks.proxy.socks.socks4 import MAX_NAME, MAX_USERID, Socks4Machine
 
 ADDRESS = b"\x04\x01\x00\x50\x0a\x00\x00\x01alice\x00"

@@ -6,7 +6,8 @@ import pytest
 from socksio import socks5
 
 from sstpsocks.errors import LocalProtocolError, RemoteProtocolError
-from sstpsocks.proxy.socks.machine import ConnectRequested, Refused, SocksMachine, State
+from sstpsocks.proxy.socks.conversation import ConnectRequested, Refused, State
+from sstpsocks.proxy.socks.machine import SocksMachine
 from sstpsocks.proxy.users import Users
 
 HELLO = b"\x05\x01\x00"
