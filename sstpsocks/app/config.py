@@ -53,6 +53,8 @@ class NamedTunnel:
     """The sources behind ``settings.proxy.credentials``, and those of the alternatives."""
     listen: ListenSettings | None = None
     """A port for this tunnel alone; None: it is reached by the shared one only."""
+    forwards: ForwardSettings = NO_FORWARDS
+    """Ports that lead through this tunnel, past all rules; none as long as there is one tunnel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +72,14 @@ class Configuration:
     rules: tuple[Rule, ...] = ()
     """Which way a connection takes; what none is about goes to the first tunnel."""
     forwards: ForwardSettings = NO_FORWARDS
-    """Single ports that lead through the tunnel."""
+    """Single ports that lead through the tunnel, of several through that which the rules choose."""
     output: OutputSettings
     name: str = ""
     """Of the profile behind ``tunnel``; empty when none was chosen."""
     own_listen: ListenSettings | None = None
     """The port for ``tunnel`` alone, beside others; None as long as there is one tunnel."""
+    own_forwards: ForwardSettings = NO_FORWARDS
+    """Those through ``tunnel`` alone, beside others."""
     others: tuple[NamedTunnel, ...] = ()
     """What is up beside the first tunnel."""
     proxy_passwords: tuple[PasswordSource, ...] = ()
@@ -97,6 +101,7 @@ class Configuration:
             password=self.password,
             proxy_passwords=self.proxy_passwords,
             listen=self.own_listen,
+            forwards=self.own_forwards,
         )
         return (first, *self.others)
 
@@ -133,7 +138,7 @@ def build(
     tunnels = []
     for name, layers in sources.tunnels.items():
         tunnel, said = _named_tunnel(
-            name, layers, environ, prompt, has_terminal=has_terminal, login=login, own_port=len(sources.tunnels) > 1
+            name, layers, environ, prompt, has_terminal=has_terminal, login=login, several=len(sources.tunnels) > 1
         )
         tunnels.append(tunnel)
         warnings += said
@@ -146,6 +151,7 @@ def build(
         password=first.password,
         proxy_passwords=first.proxy_passwords,
         own_listen=first.listen,
+        own_forwards=first.forwards,
         others=tuple(tunnels[1:]),
         listen=listen_settings(sources.shared),
         dns_listen=dns_addresses(sources.shared),
@@ -166,7 +172,7 @@ def _named_tunnel(
     *,
     has_terminal: bool,
     login: bool | None,
-    own_port: bool,
+    several: bool,
 ) -> tuple[NamedTunnel, list[str]]:
     """Return one tunnel and what is to be said about it."""
     proxies = ProxyConfiguration(layers, environ, has_terminal=has_terminal)
@@ -182,7 +188,8 @@ def _named_tunnel(
         settings=settings,
         password=password,
         proxy_passwords=proxies.passwords,
-        listen=listen_settings(layers) if own_port and layers.find("listen") else None,
+        listen=listen_settings(layers) if several and layers.find("listen") else None,
+        forwards=forward_settings(layers) if several else NO_FORWARDS,
     )
     return named, [*said, *tls_warnings(tls)]
 

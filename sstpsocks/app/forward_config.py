@@ -40,7 +40,9 @@ def forward_settings(layers: Layers) -> ForwardSettings:
     for forward in _parsed(layers, "local_forward", parse_local):
         address = _address_of(forward)
         if isinstance(address, TcpAddress) and not (allowed or values.is_loopback(address.host)):
-            raise ConfigError(
+            setting = layers.find("local_forward")
+            wrong = setting.error if setting is not None else ConfigError
+            raise wrong(
                 f"the forward {forward} would let other machines into the private network without a password",
                 hint="Leave out the address before the port, or say --allow-remote",
             )

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+
+import trio
+
+from ..base.forward import Forward
+from ..base.listen_address import TcpAddress
+from ..proxy.forward.datagrams import DatagramForward
+from ..proxy.forward.listen import open_datagram_ports
 from ..proxy.forward.serve import Forwards, LocalPort
 from ..proxy.listen import Listeners, open_all
 from ..proxy.outlet import Outlet
@@ -16,10 +24,15 @@ class ForwardPorts:
         self._settings = settings
         self._listeners = Listeners()
         self._ports: list[LocalPort] = []
+        self._datagram_ports: list[tuple[Forward, socket.socket]] = []
 
     async def open(self) -> None:
         """Listen for the local ones. Raises ConfigError; what is open by then is for aclose()."""
         for forward, address in self._settings.local:
+            if forward.udp and isinstance(address, TcpAddress):
+                opened_ports = await open_datagram_ports(address.host, address.port)
+                self._datagram_ports += [(forward, port) for port in opened_ports]
+                continue
             opened = await open_all([address], open_to_all=True)
             self._listeners += opened
             self._listeners.files += opened.files
@@ -27,8 +40,14 @@ class ForwardPorts:
 
     async def serve(self, outlet: Outlet, listen: ListenSettings) -> None:
         """Serve until cancelled. Raises SstpsocksError when a port inside the tunnel cannot be opened."""
-        if self._settings:
-            forwards = Forwards(outlet, max_connections=listen.max_connections, only_own_user=listen.same_user)
+        if not self._settings:
+            return
+        most, only_own_user = listen.max_connections, listen.same_user
+        async with trio.open_nursery() as nursery:
+            for forward, port in self._datagram_ports:
+                served = DatagramForward(forward, outlet, port, most=most, only_own_user=only_own_user)
+                nursery.start_soon(served.serve)
+            forwards = Forwards(outlet, max_connections=most, only_own_user=only_own_user)
             await forwards.serve(self._ports, self._settings.remote)
 
     def remove_files(self) -> None:
@@ -37,4 +56,8 @@ class ForwardPorts:
 
     async def aclose(self) -> None:
         """Close everything."""
+        for _forward, port in self._datagram_ports:
+            if port.fileno() >= 0:
+                trio.lowlevel.notify_closing(port)
+                port.close()
         await self._listeners.aclose()

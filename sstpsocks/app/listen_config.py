@@ -65,7 +65,8 @@ def listen_settings(layers: Layers) -> ListenSettings:
     allowed = bool(credentials or users) or layers.switch("allow_remote")
     for address in addresses:
         if isinstance(address, TcpAddress) and not (allowed or values.is_loopback(address.host)):
-            raise ConfigError(
+            wrong = setting.error if setting is not None else ConfigError
+            raise wrong(
                 f"listening on {address.host} would let other machines into the private network without a password",
                 hint="Listen on 127.0.0.1, or ask for credentials with --socks-user and --socks-password-file, "
                 "or say --allow-remote",

@@ -13,9 +13,10 @@ from ..proxy.context import no_pages
 from ..proxy.listen import Listeners, name_of
 from ..tunnel.session import TunnelState, TunnelStatus
 from ..tunnel.steps import LATER_STEPS, StepReport
-from .config import NamedTunnel
+from .config import ListenSettings, NamedTunnel
 from .engine import Engine
 from .failures import Failure, describe
+from .forward_ports import ForwardPorts
 from .messages import Display
 from .readyfile import Ready
 from .reload import Reload
@@ -37,6 +38,7 @@ class Member:
         self.listeners = Listeners()
         self.places: tuple[str, ...] = ()
         """Where its own port is."""
+        self._forwards = ForwardPorts(named.forwards)
         self.settled = trio.Event()
         """Set when it is up for the first time, or never will be."""
         self.failure: Exception | None = None
@@ -51,26 +53,27 @@ class Member:
     def __repr__(self) -> str:
         return f"<Member {self.name}{' over' if self.over else ''}>"
 
-    async def open_port(self, engine: Engine) -> None:
-        """Listen for its own port, if it has one. Raises ConfigError."""
+    async def open_ports(self, engine: Engine) -> None:
+        """Listen for its own port, if it has one, and its forwards. Raises ConfigError."""
         if self.named.listen is not None:
             self.listeners = await engine.open_listeners(self.named.listen)
             # Kept, since whoever serves a port closes it, and is perhaps done with it before anybody tells.
             self.places = tuple(map(name_of, self.listeners))
+        await self._forwards.open()
 
     def end(self) -> None:
         """Have it end in order, and run() return."""
         self._scope.cancel()
 
-    async def run(self, engine: Engine, reload: Reload, most: int) -> Failure | None:
+    async def run(self, engine: Engine, reload: Reload, shared: ListenSettings) -> Failure | None:
         """Bring the tunnel up and serve what is its own, until end() or until it is lost for good: return why.
 
-        ``most``: how many connections its port may have. Raises what is a bug.
+        ``shared``: the settings of the shared port, whose bounds hold here, too. Raises what is a bug.
         """
         failure = None
         try:
             with self._scope:
-                await self._run(engine, reload, most)
+                await self._run(engine, reload, shared)
         except Exception as error:
             failure = describe(error)
             if failure.bug:
@@ -85,7 +88,7 @@ class Member:
             self.settled.set()
         return failure
 
-    async def _run(self, engine: Engine, reload: Reload, most: int) -> None:
+    async def _run(self, engine: Engine, reload: Reload, shared: ListenSettings) -> None:
         async with engine.open_tunnel(
             self.named.settings, observe=self._on_step, on_state=self._on_state
         ) as tunnel, trio.open_nursery() as nursery:  # fmt: skip
@@ -93,18 +96,22 @@ class Member:
             self.settled.set()
             if self.named.listen is not None:
                 users = reload.users_of(self.named.name)
-                listen = replace(self.named.listen, max_connections=most, in_force=users)
+                listen = replace(self.named.listen, max_connections=shared.max_connections, in_force=users)
                 nursery.start_soon(engine.serve, tunnel.dialer, listen, self.listeners, no_pages)
+            if self.named.forwards:
+                nursery.start_soon(self._forwards.serve, tunnel.dialer, shared)
             await tunnel.wait_closed()
             nursery.cancel_scope.cancel()
 
     async def aclose(self) -> None:
-        """Close its port."""
+        """Close its ports."""
         await self.listeners.aclose()
+        await self._forwards.aclose()
 
     def remove_files(self) -> None:
-        """Remove the files of its port; enough for a program that ends here and now."""
+        """Remove the files of its ports; enough for a program that ends here and now."""
         self.listeners.remove_files()
+        self._forwards.remove_files()
 
     def _on_step(self, report: StepReport) -> None:
         self._display.step(replace(report, text=f"{self._prefix}{report.text}") if self._prefix else report)

@@ -94,7 +94,9 @@ class _Run:
         configuration = self._configuration
         if self._ready_file is not None:
             self._ready_file.claim()
-        most = self._most_connections()
+        listen = replace(
+            configuration.listen, max_connections=self._most_connections(), in_force=self._reload.users_of()
+        )
         try:
             # Before dialling: a port that is taken is better told before a password is asked for.
             await self._open_ports()
@@ -103,13 +105,11 @@ class _Run:
             async with trio.open_nursery() as nursery:
                 try:
                     for member in self._members:
-                        nursery.start_soon(self._run_member, member, most, nursery.cancel_scope)
+                        nursery.start_soon(self._run_member, member, listen, nursery.cancel_scope)
                     for member in self._members:
                         await member.settled.wait()
                     await trio.lowlevel.checkpoint_if_cancelled()  # when the last of them failed at once
-                    await self._serve(
-                        replace(configuration.listen, max_connections=most, in_force=self._reload.users_of())
-                    )
+                    await self._serve(listen)
                 finally:
                     for member in self._members:
                         member.end()
@@ -144,7 +144,7 @@ class _Run:
         # Kept, since whoever serves a port closes it, and is perhaps done with it before anybody tells.
         self._places = tuple(map(name_of, self._listeners))
         for member in self._members:
-            await member.open_port(self._engine)
+            await member.open_ports(self._engine)
         self._dns = await open_dns_port(self._configuration.dns_listen)
         await self._forwards.open()
 
@@ -157,8 +157,8 @@ class _Run:
 
     # The tunnels
 
-    async def _run_member(self, member: Member, most: int, everything: trio.CancelScope) -> None:
-        failure = await member.run(self._engine, self._reload, most)
+    async def _run_member(self, member: Member, listen: ListenSettings, everything: trio.CancelScope) -> None:
+        failure = await member.run(self._engine, self._reload, listen)
         if failure is not None:
             self._last_failure = member.failure
             if not all(other.over for other in self._members):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # With several tunnels these must come from the profiles.
 _ONE_TUNNEL_ONLY = ("server", "connect_to", "address")
+# With several tunnels these mean one thing in a profile and another outside.
+_PORTS = frozenset(("listen", "local_forward", "remote_forward"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,10 @@ def combine(
                     f'all tunnels share it, so it cannot be set for "{name}" alone',
                     hint="Set it at the top of the file, or use one profile",
                 )
-    # The port of a profile is its own; flags and variables are about the shared one.
-    without = tuple({key: setting for key, setting in layer.items() if key != "listen"} for layer in (*given, defaults))
+    # The ports of a profile are its own; flags and variables are about the shared ones.
+    without = tuple(
+        {key: setting for key, setting in layer.items() if key not in _PORTS} for layer in (*given, defaults)
+    )
     tunnels = {name: Layers((*without[:2], profile, without[2])) for name, profile in profiles.items()}
     return Sources(tunnels, Layers((*given, defaults)), file)
 

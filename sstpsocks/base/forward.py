@@ -1,6 +1,6 @@
 """What -L, -R and -W say, as ssh users know it: ``[bind:]port:host:port``, with a Unix socket at this machine's end.
 
-Colons part the fields, except inside brackets, which hold an IPv6 address.
+Colons part the fields, except inside brackets, which hold an IPv6 address. ``udp/`` before -L's makes it datagrams.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 MAX_FIELDS = 4
+UDP, TCP = "udp/", "tcp/"
 _HOST_FORBIDDEN = frozenset("/[]@\\")
 
 
@@ -33,15 +34,23 @@ class Forward:
     listen: Place
     """A host of "" is not said: loopback at this machine, all our addresses inside the tunnel."""
     target: Place
+    udp: bool = False
+    """Whether datagrams are forwarded, and not connections."""
 
     def __str__(self) -> str:
         listen = str(self.listen) if self.listen.host or self.listen.path else str(self.listen.port)
-        return f"{listen}:{self.target}"
+        return f"{UDP if self.udp else ''}{listen}:{self.target}"
 
 
 def parse_local(text: str) -> Forward:
-    """Read what -L says: ``[bind:]port:host:port`` or ``/path:host:port``. Raises ValueError."""
-    fields = _fields(text)
+    """Read what -L says: ``[udp/][bind:]port:host:port`` or ``/path:host:port``. Raises ValueError."""
+    rest, udp = _protocol(text)
+    if udp:
+        fields = _fields(rest)
+        if len(fields) < 3 or "/" in fields[0] or fields[-1].startswith("/"):
+            raise ValueError(f'"{text}" is not udp/[BIND:]PORT:HOST:PORT')
+        return Forward(_listen(fields[:-2], text), _target(fields[-2:], text), udp=True)
+    fields = _fields(rest)
     if fields[-1].startswith("/"):
         raise ValueError(f'"{text}": there are no Unix sockets inside the tunnel; it ends with host:port')
     if fields[0].startswith("/"):
@@ -55,7 +64,10 @@ def parse_local(text: str) -> Forward:
 
 def parse_remote(text: str) -> Forward:
     """Read what -R says: ``port:host:port`` or ``port:/path``. Raises ValueError."""
-    fields = _fields(text)
+    rest, udp = _protocol(text)
+    if udp:
+        raise ValueError(f'"{text}": -R forwards connections only; datagrams go by -L')
+    fields = _fields(rest)
     if fields[0].startswith("/"):
         raise ValueError(f'"{text}": there are no Unix sockets inside the tunnel; it begins with a port')
     if fields[-1].startswith("/"):
@@ -76,6 +88,17 @@ def parse_stdio(text: str) -> Place:
     if len(fields) != 2:
         raise ValueError(f'"{text}" is not HOST:PORT; an IPv6 address stands in brackets')
     return _target(fields, text)
+
+
+def _protocol(text: str) -> tuple[str, bool]:
+    """Return what stands behind the protocol, and whether that is UDP."""
+    stripped = text.strip()
+    before, slash, rest = stripped.partition("/")
+    if not slash or not before or ":" in before or "[" in before:
+        return stripped, False
+    if f"{before}/".lower() not in (UDP, TCP):
+        raise ValueError(f'"{text}": "{before}/" is neither {UDP} nor {TCP}')
+    return rest, before.lower() == "udp"
 
 
 def _fields(text: str) -> list[str]:

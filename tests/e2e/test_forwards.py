@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dns.asyncquery
+import dns.message
 import pytest
 import trio
 
@@ -21,7 +23,7 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-async def fetch(stream: trio.SocketStream) -> bytes:
+async def fetch(stream: trio.abc.Stream) -> bytes:
     async with stream:
         await stream.send_all(GET)
         return b"".join([data async for data in stream])
@@ -56,12 +58,46 @@ async def test_a_port_and_a_unix_socket_lead_into_the_tunnel(tmp_path: Path) -> 
     assert not path.exists()
 
 
+def free_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+async def test_a_udp_port_leads_to_the_name_server_inside(tmp_path: Path) -> None:
+    ready, port = tmp_path / "ready.json", free_udp_port()
+    async with site(tmp_path) as server:
+        process = await trio.lowlevel.open_process(
+            [*(sys.executable, "-m", "sstpsocks", *server.flags, "-L", f"udp/{port}:ns.intranet.demo:53")],
+            cwd=ROOT,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            with trio.fail_after(30):
+                while not ready.exists():
+                    assert process.poll() is None
+                    await trio.sleep(0.02)
+                for name, records in (("www.intranet.demo", 1), ("nx.intranet.demo", 0)):
+                    query = dns.message.make_query(name, "A")
+                    answer = await dns.asyncquery.udp(query, "127.0.0.1", port=port, timeout=10)
+                    assert len(answer.answer) == records
+        finally:
+            process.terminate()
+            with trio.CancelScope(shield=True):
+                assert await process.wait() == 0
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
         (("-L", "*:8080:www.intranet.demo:80"), "--allow-remote"),
         (("-L", "8080:/remote.sock"), "no Unix sockets inside the tunnel"),
         (("-L", "{taken}:www.intranet.demo:80"), "in use"),
+        (("-L", "udp/*:5353:ns.intranet.demo:53"), "--allow-remote"),
+        (("-L", "udp/{taken}:ns.intranet.demo"), "is not udp/[BIND:]PORT:HOST:PORT"),
+        (("-R", "udp/5353:localhost:53"), "-R forwards connections only"),
     ],
 )
 async def test_a_mistake_is_one_sentence_before_anything_is_dialled(flags: tuple[str, ...], says: str) -> None:

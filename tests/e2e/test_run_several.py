@@ -41,7 +41,7 @@ async def test_the_rules_choose_the_tunnel_of_each_connection_of_the_command(tmp
     rules = ["two.intranet.demo -> two", "x.ads.intranet.demo -> refuse"]
     async with demo_site(tmp_path / "one") as one, demo_site(tmp_path / "two") as two:
         one.server._drivers, two.server._drivers = Kept(), Kept()
-        config.write_text(CONFIG.format(name=SERVER_NAME, rules=json.dumps(rules), one=one, two=two))
+        config.write_text(CONFIG.format(name=SERVER_NAME, rules=json.dumps(rules), one=one, two=two, more=""))
         config.chmod(0o600)
         words = [sys.executable, "-m", "sstpsocks", "run", "--config", str(config), "--"]
         names = ["www.intranet.demo", "two.intranet.demo", "two.intranet.demo", "x.ads.intranet.demo"]
@@ -59,7 +59,9 @@ async def test_profiles_without_a_server_that_answers_leave_the_command_to_the_o
     async with demo_site(tmp_path / "one") as one, demo_site(tmp_path / "two") as two:
         await two.stop()
         one.server._drivers, two.server._drivers = Kept(), Kept()
-        config.write_text(CONFIG.format(name=SERVER_NAME, rules='["two.intranet.demo -> two"]', one=one, two=two))
+        config.write_text(
+            CONFIG.format(name=SERVER_NAME, rules='["two.intranet.demo -> two"]', one=one, two=two, more="")
+        )
         config.chmod(0o600)
         words = [sys.executable, "-m", "sstpsocks", "run", "--config", str(config), "--"]
         ended = await run([*words, sys.executable, "-c", FETCH, "www.intranet.demo", "two.intranet.demo"])

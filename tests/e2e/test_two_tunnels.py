@@ -16,7 +16,10 @@ import pytest
 import trio
 
 from sstpsocks.demo.intranet import GATEWAY, HTTP_PORT, PAGE
+from sstpsocks.errors import ConnectionRefused
+from sstpsocks.tunnel.streams import TcpStream
 from tests.e2e.test_command import ROOT, environment
+from tests.e2e.test_forwards import fetch, free_port, free_udp_port
 from tests.helpers.demo_site import SERVER_NAME, DemoSite, demo_site
 from tests.helpers.socks_client import SocksClient
 
@@ -43,7 +46,7 @@ ca_file = "{one.ca_file}"
 server = "127.0.0.1:{two.port}"
 ca_file = "{two.ca_file}"
 listen = 0
-"""
+{more}"""
 
 
 class Running:
@@ -116,13 +119,13 @@ def port_of(document: dict[str, object]) -> int:
 
 @asynccontextmanager
 async def two_tunnels(
-    folder: Path, *, rules: list[str] = RULES, options: tuple[str, ...] = ()
+    folder: Path, *, rules: list[str] = RULES, options: tuple[str, ...] = (), more: str = ""
 ) -> AsyncIterator[Running]:
     (folder / "one").mkdir()
     (folder / "two").mkdir()
     config, ready, log = folder / "config.toml", folder / "ready.json", folder / "log"
     async with demo_site(folder / "one") as one, demo_site(folder / "two") as two:
-        config.write_text(CONFIG.format(name=SERVER_NAME, rules=json.dumps(rules), one=one, two=two))
+        config.write_text(CONFIG.format(name=SERVER_NAME, rules=json.dumps(rules), one=one, two=two, more=more))
         config.chmod(0o600)
         with log.open("wb") as stderr:
             words = [sys.executable, "-m", "sstpsocks", "connect", "--config", str(config), "--ready-file", str(ready)]
@@ -251,3 +254,43 @@ async def test_a_rule_that_cannot_be_read_ends_it_with_place_and_suggestion(tmp_
     assert result.stderr.decode() == (
         'sstpsocks: --rule: column 10: there is no ->. Did you mean "a.example -> direct"?\n'
     )
+
+
+async def test_a_forward_of_a_profile_goes_through_its_tunnel_and_one_outside_by_the_rules(tmp_path: Path) -> None:
+    outside, inside, names, back = free_port(), free_port(), free_udp_port(), free_port()
+    more = (
+        f'local_forward = ["{inside}:www.intranet.demo:80", "udp/{names}:ns.intranet.demo:53"]\n'
+        f'remote_forward = "2222:127.0.0.1:{back}"\n'
+    )
+    flags = ("-L", f"{outside}:two.intranet.demo:80", "-L", f"{back}:www.intranet.demo:80", "-R", "2223:127.0.0.1:1")
+    async with two_tunnels(tmp_path, options=flags, more=more) as running:
+        assert PAGE in await fetch(await trio.open_tcp_stream("127.0.0.1", inside))
+        assert running.opened == (0, 1), "past all rules"
+        assert PAGE in await fetch(await trio.open_tcp_stream("127.0.0.1", outside))
+        assert running.opened == (0, 2), "by the rule about the name"
+        assert PAGE in await fetch(await trio.open_tcp_stream("127.0.0.1", back))
+        assert running.opened == (1, 2), "the first tunnel"
+        query = dns.message.make_query("www.intranet.demo", "A")
+        assert (await dns.asyncquery.udp(query, "127.0.0.1", port=names, timeout=10)).answer
+        # From inside the second network through this machine into the first.
+        calling = await call(running.two, 2222)
+        assert calling is not None
+        assert PAGE in await fetch(calling)
+        assert running.opened == (2, 2)
+        assert await call(running.one, 2222) is None
+        # Outside of profiles -R listens in the first tunnel.
+        assert await call(running.one, 2223) is not None
+        assert await call(running.two, 2223) is None
+
+
+async def call(site: DemoSite, port: int) -> TcpStream | None:
+    """Connect from inside a network to its client; None where nobody listens."""
+    (driver,) = site.server._drivers
+    assert driver.stack is not None
+    (address,) = site.server.connected_users
+    stream = TcpStream(driver.stack.connect_tcp(address, port, driver.now()), driver)
+    try:
+        await stream.wait_connected()
+    except ConnectionRefused:
+        return None
+    return stream

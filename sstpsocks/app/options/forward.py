@@ -10,7 +10,8 @@ OPTIONS: tuple[Option, ...] = (
     _TOPIC.list(
         "local-forward",
         "FORWARD",
-        "listen here and connect inside the tunnel: [BIND:]PORT:HOST:PORT or /SOCKET:HOST:PORT",
+        "listen here and connect inside the tunnel: [BIND:]PORT:HOST:PORT, udp/[BIND:]PORT:HOST:PORT for datagrams, or "
+        "/SOCKET:HOST:PORT",
         short="-L",
     ),
     _TOPIC.list(

@@ -113,6 +113,28 @@ def test_what_all_share_is_refused_inside_a_profile(tmp_path: Path) -> None:
     assert caught.value.line == 14
 
 
+def test_forwards_in_a_profile_go_through_its_tunnel_and_those_outside_by_the_rules(tmp_path: Path) -> None:
+    text = TWO.replace("listen = 1090", 'listen = 1090\nlocal_forward = "80:a:80"').replace(
+        "mtu = 1300", 'mtu = 1300\nlocal_forward = ["udp/53:b:53", "81:b:81"]\nremote_forward = "22:localhost:22"'
+    )
+    configuration = load(tmp_path, text, "-L", "90:c:90")
+    work, lab = configuration.tunnels
+    assert [str(forward) for forward, _ in configuration.forwards.local] == ["90:c:90"]
+    assert not work.forwards
+    assert [str(forward) for forward, _ in lab.forwards.local] == ["udp/53:b:53", "81:b:81"]
+    assert [str(forward) for forward in lab.forwards.remote] == ["22:localhost:22"]
+    assert [str(forward) for forward, _ in load(tmp_path, text).forwards.local] == ["80:a:80"]
+    alone = load(tmp_path, text, "--profile", "lab")
+    assert [str(forward) for forward, _ in alone.forwards.local] == ["udp/53:b:53", "81:b:81"]
+    assert not alone.tunnels[0].forwards, "they are served once"
+
+
+def test_a_mistake_in_a_forward_of_a_profile_has_its_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="line 14: local_forward") as caught:
+        load(tmp_path, TWO.replace("mtu = 1300", 'mtu = 1300\nlocal_forward = "*:80:b:80"'))
+    assert caught.value.line == 14
+
+
 def test_a_list_of_profiles_under_the_wrong_name_is_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, 'profiles = ["a", "b"]')
