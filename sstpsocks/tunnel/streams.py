@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from operator import index
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,8 +9,8 @@ import trio
 
 from ..errors import TunnelDown
 from ..net.tcp.receive import join_leftovers
-from .conflict import OneAtATime
-from .network import IPAddress, SocketAddress, TunnelStream
+from .network import IPAddress, SocketAddress
+from .stream_base import StreamBase
 
 if TYPE_CHECKING:
     from ..net.tcp.connection import TcpConnection
@@ -32,37 +31,21 @@ class Pump(Protocol):
         ...
 
 
-class TcpStream(TunnelStream):
+class TcpStream(StreamBase):
     """A connection inside the tunnel; see TunnelStream for the non-blocking half.
 
     Errors are trio's: BrokenResourceError when the connection failed (its cause says why), ClosedResourceError after
     aclose(), BusyResourceError for two concurrent senders or receivers.
     """
 
-    __slots__ = (
-        "_callback",
-        "_closed",
-        "_connecting",
-        "_connection",
-        "_eof_sent",
-        "_pump",
-        "_receive_conflict",
-        "_receivers",
-        "_send_conflict",
-        "_senders",
-    )
+    __slots__ = ("_connecting", "_connection", "_pump", "_senders")
 
     def __init__(self, connection: TcpConnection, pump: Pump) -> None:
+        super().__init__()
         self._connection = connection
         self._pump = pump
-        self._closed = False
-        self._eof_sent = False
         self._connecting = not connection.established
-        self._callback: Callable[[], None] | None = None
-        self._receivers = trio.lowlevel.ParkingLot()
         self._senders = trio.lowlevel.ParkingLot()
-        self._receive_conflict = OneAtATime("receiving from this stream")
-        self._send_conflict = OneAtATime("sending to this stream")
         connection.notify = self._notify
 
     def __repr__(self) -> str:
@@ -92,19 +75,6 @@ class TcpStream(TunnelStream):
                     return
                 await self._wait_for_room()
 
-    async def wait_send_all_might_not_block(self) -> None:
-        """Return when there is room for more data."""
-        with self._send_conflict:
-            await trio.lowlevel.checkpoint()
-            self._check_sendable()
-            await self._wait_for_room()
-
-    async def send_eof(self) -> None:
-        """End our direction (FIN, after all data); the other direction stays open."""
-        with self._send_conflict:
-            await trio.lowlevel.checkpoint()
-            self.send_eof_nowait()
-
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return at least one and at most ``max_bytes`` bytes, or ``b""`` at the end of the stream."""
         if max_bytes is None:
@@ -122,11 +92,6 @@ class TcpStream(TunnelStream):
                     return b""
                 self._check_broken()
                 await self._receivers.park()
-
-    async def aclose(self) -> None:
-        """Close: what was sent is still delivered, what arrives later is refused."""
-        self.close_nowait()
-        await trio.lowlevel.checkpoint()
 
     # TunnelStream
 
@@ -156,10 +121,6 @@ class TcpStream(TunnelStream):
             self._release()
             self._connection.abort(self._pump.now())
             self._pump.flush()
-
-    def set_readable_callback(self, callback: Callable[[], None] | None) -> None:
-        """Call ``callback`` from the driver's turn whenever data, the end or an error arrived."""
-        self._callback = callback
 
     def readable_pieces(self) -> list[memoryview]:
         """Return what has arrived in order and was not consumed yet."""
@@ -249,18 +210,6 @@ class TcpStream(TunnelStream):
         while self._connection.send_room() == 0:
             await self._senders.park()
             self._check_sendable()
-
-    def _check_sendable(self) -> None:
-        if self._closed:
-            raise trio.ClosedResourceError
-        if self._eof_sent:
-            raise trio.ClosedResourceError("send_eof() was called")
-        self._check_broken()
-
-    def _check_broken(self) -> None:
-        error = self._connection.error
-        if error is not None:
-            raise trio.BrokenResourceError(str(error)) from error
 
     def _release(self) -> None:
         self._closed = True

@@ -8,57 +8,36 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable
 from ipaddress import ip_address
 from operator import index
 
 import trio
 
 from ...errors import ConnectionLost
-from ...tunnel.conflict import OneAtATime
-from ...tunnel.network import SocketAddress, TunnelStream
+from ...tunnel.network import SocketAddress
+from ...tunnel.stream_base import StreamBase
 from ..relay import close_socket, read, reset_socket
 
 READ_SIZE = 65536
 BUFFERED = 4 * READ_SIZE  # bytes read ahead of who takes them
 
 
-class DirectStream(TunnelStream):
+class DirectStream(StreamBase):
     """A connected socket, which it owns and which must not block."""
 
-    __slots__ = (
-        "_buffered",
-        "_callback",
-        "_closed",
-        "_ended",
-        "_eof_sent",
-        "_failure",
-        "_local",
-        "_pieces",
-        "_raw",
-        "_receive_conflict",
-        "_receivers",
-        "_remote",
-        "_room",
-        "_send_conflict",
-    )
+    __slots__ = ("_buffered", "_ended", "_failure", "_local", "_pieces", "_raw", "_remote", "_room")
 
     def __init__(self, raw: socket.socket, nursery: trio.Nursery) -> None:
         """Raises OSError when the connection is gone already."""
+        super().__init__()
         self._raw = raw
         self._local = _address_of(raw.getsockname())
         self._remote = _address_of(raw.getpeername())
         self._pieces: deque[memoryview] = deque()
         self._buffered = 0
         self._ended = False
-        self._eof_sent = False
-        self._closed = False
         self._failure: ConnectionLost | None = None
-        self._callback: Callable[[], None] | None = None
-        self._receivers = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
-        self._receive_conflict = OneAtATime("receiving from this stream")
-        self._send_conflict = OneAtATime("sending to this stream")
         nursery.start_soon(self._read)
 
     def __repr__(self) -> str:
@@ -109,25 +88,12 @@ class DirectStream(TunnelStream):
                 if rest:
                     await self._wait_for_room()
 
-    async def wait_send_all_might_not_block(self) -> None:
-        """Return when there is room for more data."""
-        with self._send_conflict:
-            await trio.lowlevel.checkpoint()
-            self._check_sendable()
-            await self._wait_for_room()
-
     async def _wait_for_room(self) -> None:
         try:
             await trio.lowlevel.wait_writable(self._raw)
         except OSError as error:
             self._fail(error)
         self._check_sendable()
-
-    async def send_eof(self) -> None:
-        """End our direction; the other stays open."""
-        with self._send_conflict:
-            await trio.lowlevel.checkpoint()
-            self.send_eof_nowait()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Return at least one and at most ``max_bytes`` bytes, or ``b""`` at the end of the stream."""
@@ -142,16 +108,10 @@ class DirectStream(TunnelStream):
                     data = bytes(self._pieces[0][:max_bytes])
                     self.consume(len(data))
                     return data
-                if self._failure is not None:
-                    raise trio.BrokenResourceError(str(self._failure)) from self._failure
+                self._check_broken()
                 if self._ended:
                     return b""
                 await self._receivers.park()
-
-    async def aclose(self) -> None:
-        """Close: what was sent is still delivered."""
-        self.close_nowait()
-        await trio.lowlevel.checkpoint()
 
     # TunnelStream
 
@@ -175,10 +135,6 @@ class DirectStream(TunnelStream):
         if not self._closed:
             self._release()
             reset_socket(self._raw)
-
-    def set_readable_callback(self, callback: Callable[[], None] | None) -> None:
-        """Call ``callback`` whenever data, the end of the stream or an error arrived."""
-        self._callback = callback
 
     def readable_pieces(self) -> list[memoryview]:
         """Return what has arrived and was not consumed yet."""
@@ -241,14 +197,6 @@ class DirectStream(TunnelStream):
         self._callback = None
         self._receivers.unpark_all()
         self._room.unpark_all()
-
-    def _check_sendable(self) -> None:
-        if self._closed:
-            raise trio.ClosedResourceError
-        if self._eof_sent:
-            raise trio.ClosedResourceError("send_eof() was called")
-        if self._failure is not None:
-            raise trio.BrokenResourceError(str(self._failure)) from self._failure
 
 
 def _address_of(name: tuple[str, int]) -> SocketAddress:
