@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import os
 import shlex
 import shutil
@@ -118,7 +120,8 @@ def test_curl_uploads_through_the_http_proxy(tunnel: Client, server: Server, cur
     source.write_bytes(os.urandom(1 << 20))
     command = [curl, "-sSf", "--proxy", port_of(tunnel, "http"), "--upload-file", str(source)]
     for more in ([], ["-H", "Expect: 100-continue"]):
-        run([*command, *more, server.need("upload")])
+        answer = json.loads(run([*command, *more, server.need("upload")]))
+        assert answer["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
 
 
 def test_wget_goes_through_the_http_proxy(tunnel: Client, intranet: Web) -> None:

@@ -29,6 +29,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
     for number in range(20):
         udp.sendto(b"datagram %d" % number, (sys.argv[1], 7))
         assert udp.recvfrom(100) == (b"datagram %d" % number, (sys.argv[1], 7))
+print("all came back")
 """
 
 FTP_SERVER = """
@@ -102,7 +103,7 @@ def test_busybox_asks_by_udp(tunnel: Client, server: Server, tmp_path: Path) -> 
 
 def test_datagrams_come_back_from_where_they_were_sent(tunnel: Client, server: Server, tmp_path: Path) -> None:
     server.need("inside")  # the lab whose echo answers by UDP too
-    through(tunnel, tmp_path, sys.executable, "-c", ECHO, target_of(server)[0])
+    assert through(tunnel, tmp_path, sys.executable, "-c", ECHO, target_of(server)[0]) == "all came back\n"
 
 
 @pytest.fixture
