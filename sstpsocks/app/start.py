@@ -13,6 +13,7 @@ import trio
 
 from ..tunnel.head_start import head_start
 from .config import Configuration
+from .hardening import protect_memory
 from .messages import Display
 
 
@@ -22,6 +23,12 @@ def _load() -> None:
 
 async def start_connect(configuration: Configuration, display: Display) -> int:
     """Connect, serve until a signal ends it, and return the exit code; see run_connect()."""
+    protect_memory()
+    if configuration.sources is not None and configuration.sources.shared.find("sandbox") is not None:
+        from .sandbox import enter_sandbox
+
+        # Before anything is begun: threads that are there already would stay outside.
+        enter_sandbox(configuration, display.warning)
     sources = (configuration.password, *configuration.proxy_passwords)
     if configuration.others or any(source.asks_before_dialling for source in sources):
         # Nobody types a password so fast, and the server would be kept waiting. The ways of several tunnels are not

@@ -12,4 +12,12 @@ OPTIONS: tuple[Option, ...] = (
         "take files with passwords and keys that other users of this machine can read, such as secrets mounted into a "
         "container",
     ),
+    _TOPIC.choice(
+        "sandbox",
+        "WHEN",
+        "give up all files, ports and programs that connect does not need (Linux, Landlock): on or nothing runs, try "
+        "goes on without where the kernel has none; see docs/safety.md",
+        choices=("on", "try", "off"),
+        default="off",
+    ),
 )

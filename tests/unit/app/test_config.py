@@ -231,6 +231,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "max-memory": "16",
         "max-dns-names": "64",
         "allow-loose-files": "true",
+        "sandbox": "try",
         "ready-file": str(tmp_path / "ready"),
         "log-format": "text",
         "verbose": "2",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import resource
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +20,9 @@ from sstpsocks.proxy.port import ProxyPort
 from sstpsocks.proxy.users import NOBODY_ASKED, Users
 from tests.helpers.fake_network import FakeNetwork, echo
 from tests.helpers.socks_client import SocksClient
+
+if sys.platform == "linux":
+    import resource
 
 WEB = "10.0.0.1"
 USERS = Users([("alice", "secret"), ("bob", "other")])
@@ -142,18 +144,25 @@ def fill(descriptors: list[int]) -> None:
             return
 
 
+def limit_files(most: int) -> int:
+    """Let this process open so many files, and return how many it could before."""
+    before = 0
+    if sys.platform == "linux":
+        before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return before
+
+
 @contextmanager
 def no_more_files() -> Iterator[None]:
     """As if this process could open no more files than it has; those closed within make room."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+    before = limit_files(max(int(name) for name in os.listdir("/proc/self/fd")) + 1)
     filled: list[int] = []
     try:
         fill(filled)
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        limit_files(before)
         for descriptor in filled:
             os.close(descriptor)
 
