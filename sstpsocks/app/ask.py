@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -17,16 +17,14 @@ import dns.rdatatype
 import dns.reversename
 import trio
 
-from ..errors import ConfigError, DialError, SstpsocksError, TunnelDown
+from ..errors import ConfigError, DeniedByRule, DialError, SstpsocksError, TunnelDown
 from ..library import Tunnel, run_tunnel
-from ..proxy.rules import parse_target
 from ..tunnel.network import IPAddress
 from .cli.extras import RECORD_TYPES
 from .config import Configuration
 from .failures import EXIT_OK
 from .messages import Display
 from .prompts import prepare_passwords
-from .rules_config import UNNAMED
 
 EXIT_NO_ANSWER = 1
 _TYPES = {"A": 4, "AAAA": 6}
@@ -75,37 +73,29 @@ OpenTunnel = Callable[..., AbstractAsyncContextManager[Tunnel]]
 Say = Callable[[str], None]
 
 
-def only_tunnel(configuration: Configuration, command: str, host: str, port: int | None = None) -> Configuration:
-    """Refuse several tunnels, and a host that rules may send another way than through the only one.
+def only_tunnel(configuration: Configuration, command: str, host: str) -> Configuration:
+    """Choose the tunnel by the rules; refuse a host that they may send another way than through one tunnel.
 
     Raises ConfigError.
     """
-    if configuration.others:
-        names = ", ".join(tunnel.name for tunnel in configuration.tunnels)
-        raise ConfigError(
-            f"{command} uses one tunnel, and there are several: {names}", hint="Choose with --profile NAME"
-        )
-    if configuration.rules:
-        _check_rules(configuration, command, host, port)
-    return configuration
+    if not configuration.others and not configuration.rules:
+        return configuration
+    from .one_host import for_one_host  # only for those who have rules
 
-
-def _check_rules(configuration: Configuration, command: str, host: str, port: int | None) -> None:
-    from ..proxy.routing.table import RuleTable  # only for those who have rules
-
-    table = RuleTable(configuration.rules, configuration.name or UNNAMED)
     try:
-        target = parse_target(host)
+        needed = for_one_host(configuration, host, None)
+    except DeniedByRule as error:
+        raise ConfigError(f"{command}: {error}") from None
     except DialError:
-        return  # never dialled, with rules or without; whoever would do it says so
-    decision = table.decide_name(target, port) if isinstance(target, str) else table.decide_address(target, port)
-    # Which of the rules about networks holds for a name takes a look-up, and so a tunnel, to tell.
-    for rule in (*decision.doubts, decision.rule):
-        if rule is not None and rule.way != table.default:
-            raise ConfigError(
-                f'{command} only leads into the tunnel, and {host} may go another way by the rule "{rule}"',
-                hint="Rules are followed by: sstpsocks connect",
-            )
+        # Underscores and the like, of which a name server may know: no rule is about what is no host name.
+        needed = for_one_host(replace(configuration, rules=()), "host.invalid", None)
+    if needed is None or needed.others or needed.rules:
+        said = ", ".join(f'"{rule}"' for rule in (needed.rules if needed is not None else configuration.rules))
+        raise ConfigError(
+            f"{command} only leads into one tunnel, and {host} may go another way by the rules: {said}",
+            hint="Rules are followed by: sstpsocks connect",
+        )
+    return needed
 
 
 def _print(text: str) -> None:

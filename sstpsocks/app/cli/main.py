@@ -116,13 +116,12 @@ class _Runner:
         return trio.run(start_connect, configuration, display)
 
     def _stdio(self, given: dict[str, object]) -> int:
-        from ..ask import only_tunnel
         from ..config import load_configuration, verbosity_of
         from ..stdio import run_stdio, stdio_target
 
         target = stdio_target(str(given.pop("stdio_forward")))
         self.verbosity = verbosity_of(given, os.environ)
-        configuration = only_tunnel(load_configuration(given), "-W", target.host, target.port)
+        configuration = load_configuration(given)
         # Messages would stand between those of ssh: only failures, unless more is asked for.
         display = self._open_display(
             log_format=configuration.output.log_format, verbosity=-1 if not self.verbosity else self.verbosity
