@@ -79,6 +79,24 @@ async def test_it_needs_no_rights_and_no_file_that_can_be_written(world_readable
     assert page.strip() == PAGE.strip()
 
 
+async def test_pytest_runs_there_too(world_readable: Path) -> None:
+    """What a CI job in a container does: an unprivileged user, no capabilities, a read-only file system."""
+    skip_unless_rights_can_be_taken()
+    suite = world_readable / "test_intranet.py"
+    suite.write_text(
+        f"def test_the_page_is_there():\n    import urllib.request as r\n"
+        f"    assert r.urlopen('http://intranet.demo/', timeout=20).read().strip() == {PAGE.strip()!r}\n"
+    )
+    suite.chmod(0o644)
+    # Where nothing can be written, pytest must not keep what tests print in a file.
+    options = ("-q", "-p", "no:cacheprovider", "--capture=sys", "--rootdir", str(world_readable))
+    async with site(world_readable) as demo:
+        demo.ca_file.chmod(0o644)
+        ended = await run(without_rights(run_words(demo, sys.executable, "-m", "pytest", *options, str(suite))))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert b"1 passed" in ended.stdout
+
+
 async def test_quiet_says_nothing(tmp_path: Path) -> None:
     async with site(tmp_path) as demo:
         ended = await run(run_words(demo, "true", options=("-q",)))
