@@ -14,9 +14,8 @@ from sstpsocks.proxy.socks.conversation import BindRequested, State
 from sstpsocks.proxy.socks.machine import SocksMachine
 from tests.helpers.fake_network import LOCAL_ADDRESS, FakeNetwork, FakeTunnelStream, stream_pair
 from tests.helpers.fake_ports import FakeListener
+from tests.helpers.proxy_port import serving, until
 from tests.helpers.socks_client import SocksClient
-
-from .test_socks_server import serving, until
 
 SERVER, STRANGER = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.66")
 BIND_SERVER = b"\x05\x02\x00\x01" + SERVER.packed + b"\x00\x15"

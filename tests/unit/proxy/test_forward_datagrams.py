@@ -25,8 +25,7 @@ from sstpsocks.proxy.routing.language import parse_rule
 from sstpsocks.proxy.routing.router import Router
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.fake_ports import FakeUdpPort
-
-from .test_socks_server import until
+from tests.helpers.proxy_port import until
 
 HOST, STRANGER = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.66")
 ONE, TWO = ("127.0.0.1", 50001), ("127.0.0.1", 50002)

@@ -19,8 +19,7 @@ from sstpsocks.proxy.dial import Dialer
 from sstpsocks.proxy.forward.serve import Forwards, LocalPort
 from tests.helpers.fake_network import FakeNetwork, FakeTunnelStream, echo, stream_pair
 from tests.helpers.fake_ports import FakeListener
-
-from .test_socks_server import until
+from tests.helpers.proxy_port import until
 
 PEER = IPv4Address("10.0.0.9")
 UNIX: int | None = getattr(socket, "AF_UNIX", None)

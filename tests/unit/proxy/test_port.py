@@ -16,41 +16,13 @@ from socksio import socks4 as peer4
 from socksio import socks5 as peer5
 from trio.testing import MockClock
 
-from sstpsocks.dns.resolver import Resolver
 from sstpsocks.errors import ConnectionRefused, DialError, HostUnreachable, NetworkUnreachable, TunnelDown
-from sstpsocks.proxy.dial import Dialer
-from sstpsocks.proxy.port import ProxyPort
 from sstpsocks.proxy.users import NOBODY_ASKED, Users
-from tests.helpers.fake_network import FakeNetwork, FakeTunnelStream, echo
+from tests.helpers.fake_network import FakeNetwork, FakeTunnelStream
+from tests.helpers.proxy_port import WEB, serving
 from tests.helpers.socks_client import SocksClient
 
-WEB = "10.0.0.1"
 USERS = Users([("alice", "secret"), ("bob", "other")])
-
-
-@asynccontextmanager
-async def serving(network: FakeNetwork, users: Users = NOBODY_ASKED, max_connections: int = 100) -> AsyncIterator[int]:
-    port = ProxyPort(Dialer(network, Resolver(network)), users=users, max_connections=max_connections)
-    async with trio.open_nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        await nursery.start(port.serve, listeners)
-        yield listeners[0].socket.getsockname()[1]
-        nursery.cancel_scope.cancel()
-    assert (port.active, port.refusing) == (0, 0)
-
-
-@pytest.fixture
-def clock() -> MockClock:
-    """Time that jumps when nothing happens; the threshold leaves the kernel time to pass on what was sent."""
-    return MockClock(autojump_threshold=0.02)
-
-
-@pytest.fixture
-async def web(network: FakeNetwork) -> FakeNetwork:
-    """A network with an echoing target under a name."""
-    network.dns.records["web.test", "A"] = [WEB]
-    network.add(WEB, 80, echo)
-    return network
 
 
 @dataclass(frozen=True)
@@ -102,7 +74,7 @@ def version(request: pytest.FixtureRequest) -> Version:
 
 @asynccontextmanager
 async def asking(network: FakeNetwork, data: bytes, users: Users = NOBODY_ASKED) -> AsyncIterator[SocksClient]:
-    async with serving(network, users) as port, await SocksClient.open(port) as client:
+    async with serving(network, users) as served, await served.open() as client:
         await client.send(data)
         yield client
 
@@ -212,12 +184,12 @@ async def test_tls_and_noise_are_closed_without_an_answer(web: FakeNetwork) -> N
 
 
 async def test_beyond_the_cap_each_protocol_gets_its_own_refusal(web: FakeNetwork, version: Version) -> None:
-    async with serving(web, max_connections=1) as port, await SocksClient.open(port) as first:
+    async with serving(web, max_connections=1) as served, await served.open() as first:
         assert await first.connect(WEB) == 0
-        async with await SocksClient.open(port) as client:
+        async with await served.open() as client:
             await client.send(version.request(WEB))
             assert await client.read_all() == version.failure(1)
-        async with await SocksClient.open(port) as client:
+        async with await served.open() as client:
             await client.send(b"CONNECT 10.0.0.1:80 HTTP/1.1\r\nHost: 10.0.0.1:80\r\n\r\n")
             assert (await client.read_all()).startswith(b"HTTP/1.1 503 ")
 
@@ -256,9 +228,11 @@ async def test_a_web_page_cannot_speak_to_the_port(web: FakeNetwork) -> None:
 
 @pytest.mark.parametrize("user", [("alice", "secret"), ("bob", "other")], ids=["alice", "bob"])
 async def test_every_user_gets_in_with_socks5_and_http(web: FakeNetwork, user: tuple[str, str]) -> None:
-    async with serving(web, USERS) as port:
+    async with serving(web, USERS) as served:
         for kind in (ProxyType.SOCKS5, ProxyType.HTTP):
-            proxy = Proxy(proxy_type=kind, host="127.0.0.1", port=port, username=user[0], password=user[1], rdns=True)
+            proxy = Proxy(
+                proxy_type=kind, host="127.0.0.1", port=served.port, username=user[0], password=user[1], rdns=True
+            )
             stream = await proxy.connect(dest_host="web.test", dest_port=80)
             await stream.write(b"hello")
             assert await stream.read_exactly(5) == b"hello"
@@ -267,9 +241,11 @@ async def test_every_user_gets_in_with_socks5_and_http(web: FakeNetwork, user: t
 
 @pytest.mark.parametrize("user", [("alice", "other"), ("carol", "secret"), ("alice", "")])
 async def test_nobody_else_gets_in(web: FakeNetwork, user: tuple[str, str]) -> None:
-    async with serving(web, USERS) as port:
+    async with serving(web, USERS) as served:
         for kind in (ProxyType.SOCKS5, ProxyType.HTTP, ProxyType.SOCKS4):
-            proxy = Proxy(proxy_type=kind, host="127.0.0.1", port=port, username=user[0], password=user[1], rdns=True)
+            proxy = Proxy(
+                proxy_type=kind, host="127.0.0.1", port=served.port, username=user[0], password=user[1], rdns=True
+            )
             with pytest.raises(ProxyError):
                 await proxy.connect(dest_host="web.test", dest_port=80)
     assert web.streams == []
@@ -290,8 +266,8 @@ async def test_no_secret_is_logged(web: FakeNetwork, caplog: pytest.LogCaptureFi
 @pytest.mark.parametrize("host", ["web.test", WEB])
 @pytest.mark.parametrize("kind", [ProxyType.SOCKS4, ProxyType.SOCKS5, ProxyType.HTTP])
 async def test_python_socks_gets_through(web: FakeNetwork, kind: ProxyType, host: str) -> None:
-    async with serving(web) as port:
-        stream = await Proxy(proxy_type=kind, host="127.0.0.1", port=port, rdns=True).connect(
+    async with serving(web) as served:
+        stream = await Proxy(proxy_type=kind, host="127.0.0.1", port=served.port, rdns=True).connect(
             dest_host=host, dest_port=80
         )
         await stream.write(b"hello")
@@ -306,10 +282,10 @@ async def test_socksio_reads_the_answers_of_socks4_and_socks4a(web: FakeNetwork)
         peer4.SOCKS4Request.from_address(peer4.SOCKS4Command.CONNECT, ("10.0.0.9", 80), user_id=b"me"),
     )
     codes = []
-    async with serving(web) as port:
+    async with serving(web) as served:
         for request in requests:
             peer = peer4.SOCKS4Connection(user_id=b"me")
-            async with await SocksClient.open(port) as client:
+            async with await served.open() as client:
                 peer.send(request)
                 await client.send(peer.data_to_send())
                 codes.append(peer.receive_data(await client.read(8)).reply_code)
@@ -318,7 +294,7 @@ async def test_socksio_reads_the_answers_of_socks4_and_socks4a(web: FakeNetwork)
 
 
 async def test_socksio_reads_the_answers_of_socks5(web: FakeNetwork) -> None:
-    async with serving(web, USERS) as port, await SocksClient.open(port) as client:
+    async with serving(web, USERS) as served, await served.open() as client:
         peer = peer5.SOCKS5Connection()
         peer.send(peer5.SOCKS5AuthMethodsRequest([peer5.SOCKS5AuthMethod.USERNAME_PASSWORD]))
         await client.send(peer.data_to_send())

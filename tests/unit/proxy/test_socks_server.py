@@ -3,8 +3,6 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 import dns.rcode
 import pytest
@@ -26,70 +24,12 @@ from sstpsocks.errors import (
 from sstpsocks.proxy.dial import Dialer
 from sstpsocks.proxy.port import MAX_REFUSERS, ProxyPort
 from sstpsocks.proxy.spare_file import SpareFile
-from sstpsocks.proxy.users import Users
 from sstpsocks.tunnel.network import TunnelStream
-from tests.helpers.fake_network import FakeNetwork, FakeTunnelStream, echo
+from tests.helpers.fake_network import FakeNetwork, FakeTunnelStream
+from tests.helpers.proxy_port import WEB, serving, until
 from tests.helpers.socks_client import SocksClient
 
-WEB = "10.0.0.1"
 CREDENTIALS = ("alice", "secret")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the others run until the condition holds; pytest's time-out is the limit."""
-    while not condition():  # noqa: ASYNC110  # what is waited for has no event
-        await trio.sleep(0.01)
-
-
-class Served:
-    """A SOCKS server on a loopback port."""
-
-    def __init__(self, server: ProxyPort, port: int, scope: trio.CancelScope) -> None:
-        self.server = server
-        self.port = port
-        self.scope = scope
-
-    async def open(self) -> SocksClient:
-        return await SocksClient.open(self.port)
-
-    async def until_idle(self) -> None:
-        await until(lambda: not self.server.active and not self.server.refusing)
-
-
-@asynccontextmanager
-async def serving(
-    network: FakeNetwork,
-    *,
-    credentials: tuple[str, str] | None = None,
-    max_connections: int = 100,
-    dial_timeout: float | None = None,
-) -> AsyncIterator[Served]:
-    server = ProxyPort(
-        Dialer(network, Resolver(network)),
-        users=Users([credentials] if credentials else []),
-        max_connections=max_connections,
-        dial_timeout=dial_timeout,
-    )
-    async with trio.open_nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        await nursery.start(server.serve, listeners)
-        yield Served(server, listeners[0].socket.getsockname()[1], nursery.cancel_scope)
-        nursery.cancel_scope.cancel()
-    assert (server.active, server.refusing) == (0, 0)
-
-
-@pytest.fixture
-def clock() -> MockClock:
-    """Time that jumps when nothing happens; the threshold leaves the kernel time to pass on what was sent."""
-    return MockClock(autojump_threshold=0.02)
-
-
-@pytest.fixture
-async def web(network: FakeNetwork) -> FakeNetwork:
-    """A network with an echoing target under a name."""
-    network.dns.records["web.test", "A"] = [WEB]
-    network.add(WEB, 80, echo)
-    return network
 
 
 # Connections

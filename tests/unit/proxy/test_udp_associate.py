@@ -17,9 +17,8 @@ from sstpsocks.proxy.socks.udp_header import RelayedDatagram
 from sstpsocks.tunnel.network import IPAddress
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.fake_ports import FakeUdpPort
+from tests.helpers.proxy_port import Served, serving, until
 from tests.helpers.socks_client import SocksClient
-
-from .test_socks_server import Served, serving, until
 
 HOST, OTHER = IPv4Address("10.0.0.1"), IPv4Address("10.0.0.66")
 HOST6 = IPv6Address("fd00::1")

@@ -21,12 +21,6 @@ CONNECT = b"CONNECT 10.0.0.1:80 HTTP/1.1\r\nHost: 10.0.0.1\r\n\r\n"
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
-@pytest.fixture
-def clock() -> MockClock:
-    """Time that jumps when nothing happens; the threshold leaves the kernel time to pass on what was sent."""
-    return MockClock(autojump_threshold=0.02)
-
-
 @asynccontextmanager
 async def listening(network: FakeNetwork, port: ProxyPort) -> AsyncIterator[int]:
     network.add(WEB, 80, echo)
