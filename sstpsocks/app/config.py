@@ -18,6 +18,7 @@ from .forward_config import NO_FORWARDS, ForwardSettings, forward_settings
 from .layers import Layers, environment_layer, flag_layer, misspelt_variables
 from .listen_config import ListenSettings as ListenSettings
 from .listen_config import listen_settings
+from .log_config import LogSettings, log_settings
 from .login_config import NOBODY, username_of
 from .proxy_config import ProxyConfiguration
 from .rules_config import check_names, rules_of
@@ -33,10 +34,7 @@ if TYPE_CHECKING:
 class OutputSettings:
     """What is said, and where."""
 
-    verbosity: int = 0
-    """-1 quiet, 0 normal, 1 and 2 more and more."""
-    log_format: str | None = None
-    """None: steps for a person on a terminal, else text lines."""
+    log: LogSettings = field(default_factory=LogSettings)
     ready_file: Path | None = None
 
 
@@ -135,10 +133,18 @@ def build(
     """Make settings of what was given; see load_configuration(). Raises ConfigError."""
     prompt = FirstUsePrompt() if has_terminal else None
     warnings = misspelt_variables(environ)
+    output = _output(sources.shared)
     tunnels = []
     for name, layers in sources.tunnels.items():
         tunnel, said = _named_tunnel(
-            name, layers, environ, prompt, has_terminal=has_terminal, login=login, several=len(sources.tunnels) > 1
+            name,
+            layers,
+            environ,
+            prompt,
+            has_terminal=has_terminal,
+            login=login,
+            several=len(sources.tunnels) > 1,
+            trace=output.log.trace,
         )
         tunnels.append(tunnel)
         warnings += said
@@ -157,7 +163,7 @@ def build(
         dns_listen=dns_addresses(sources.shared),
         rules=rules_of(sources.shared, tuple(sources.tunnels)),
         forwards=forward_settings(sources.shared),
-        output=_output(sources.shared),
+        output=output,
         first_use_prompt=prompt,
         warnings=tuple(warnings),
         sources=sources,
@@ -173,6 +179,7 @@ def _named_tunnel(
     has_terminal: bool,
     login: bool | None,
     several: bool,
+    trace: bool,
 ) -> tuple[NamedTunnel, list[str]]:
     """Return one tunnel and what is to be said about it."""
     proxies = ProxyConfiguration(layers, environ, has_terminal=has_terminal)
@@ -182,6 +189,7 @@ def _named_tunnel(
     settings, password = tunnel_settings(
         layers, proxies, tls, first_use(layers, environ, prompt), has_terminal=has_terminal, login=login
     )
+    settings = replace(settings, label=name, trace=trace)
     said = [text for source in (password, *proxies.passwords) for text in source.warnings()]
     named = NamedTunnel(
         name=name,
@@ -197,21 +205,14 @@ def _named_tunnel(
 def verbosity_of(arguments: Mapping[str, object], environ: Mapping[str, str]) -> int:
     """Return how much to say as far as flags and environment tell, for errors of the configuration itself."""
     try:
-        return _output(Layers((flag_layer(arguments), environment_layer(environ)))).verbosity
+        return log_settings(Layers((flag_layer(arguments), environment_layer(environ)))).verbosity
     except ConfigError:
         return 0
 
 
 def _output(layers: Layers) -> OutputSettings:
-    loudness = layers.first_of("verbose", "quiet")
-    verbosity = 0
-    if loudness is not None:
-        verbosity = min(2, int(loudness.value)) if isinstance(loudness.value, int) else 0
-        if loudness.option.key == "quiet":
-            verbosity = -1 if loudness.value else 0
     ready_file = layers.text("ready_file")
     return OutputSettings(
-        verbosity=verbosity,
-        log_format=layers.text("log_format"),
+        log=log_settings(layers),
         ready_file=Path(ready_file) if ready_file is not None else None,
     )

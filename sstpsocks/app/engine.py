@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from ..tunnel.steps import StepObserver
 from .config import ListenSettings
 from .readyfile import Ready
 from .signals import leave_at_once
+
+_NUMBERS = itertools.count(1)
+"""What connections are called in the log, whichever port took them."""
 
 Serve = Callable[[Outlet, ListenSettings, Listeners, Pages], Awaitable[None]]
 
@@ -59,6 +63,7 @@ async def serve_port(outlet: Outlet, listen: ListenSettings, listeners: Listener
         max_connections=listen.max_connections,
         only_own_user=listen.same_user,
         max_per_client=listen.max_per_client,
+        numbers=_NUMBERS,
     )
     await server.serve(listeners)
 

@@ -1,26 +1,20 @@
-"""The program's log: plain lines with time stamps on standard error."""
+"""Where the program's log goes: standard error, a file or the journal; and where the trace of packets goes."""
 
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+import os
+from collections.abc import Mapping
 from typing import TextIO
 
-from .messages import LOGGER, Display, LogDisplay
-from .text import one_line
+from .displays import shows_steps
+from .journal import JournalHandler, stream_is_journal
+from .log_config import LogSettings
+from .log_file import LogFile
+from .log_lines import JsonFormatter, LineFormatter, PacketFormatter
+from .messages import LOGGER, Display
 
-_LEVELS = {-1: logging.WARNING, 0: logging.INFO, 1: logging.DEBUG, 2: logging.DEBUG}
-
-
-class LineFormatter(logging.Formatter):
-    """``2026-11-22T17:14:02.123+01:00 INFO    message``, one line however many the message has."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line; a traceback follows on lines of its own."""
-        # Local time with its offset (RFC 3339): readable here, and unambiguous for whoever gets the log.
-        when = datetime.fromtimestamp(record.created, UTC).astimezone()
-        line = f"{when.isoformat(timespec='milliseconds')} {record.levelname:<7} {one_line(record.getMessage())}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+_TRACE = logging.getLogger("sstpsocks.trace")
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -39,15 +33,48 @@ class _Handler(logging.StreamHandler[TextIO]):
         """Ignore it: the terminal or pipe is gone, and a traceback there helps nobody."""
 
 
-def set_up_logging(stream: TextIO, display: Display, verbosity: int) -> None:
-    """Send the program's log to the stream: with a log display always, on a terminal only with -v."""
-    LOGGER.setLevel(_LEVELS[verbosity])
-    LOGGER.propagate = False
-    for handler in list(LOGGER.handlers):
-        LOGGER.removeHandler(handler)
-    if isinstance(display, LogDisplay) or verbosity > 0:
-        handler = _Handler(stream, display)
-        handler.setFormatter(LineFormatter())
-        LOGGER.addHandler(handler)
+def log_format(stream: TextIO, log: LogSettings, environ: Mapping[str, str]) -> str:
+    """Return the format that lines have."""
+    if log.format is not None:
+        return log.format
+    return "journal" if log.file is None and stream_is_journal(stream, environ) else "text"
+
+
+def set_up_logging(stream: TextIO, display: Display, log: LogSettings, environ: Mapping[str, str] = os.environ) -> None:
+    """Send the program's log where the settings say; to a terminal with steps only when more was asked for.
+
+    Raises ConfigError when a file cannot be written.
+    """
+    chosen = log_format(stream, log, environ)
+    formatter: logging.Formatter = JsonFormatter() if chosen == "json" else LineFormatter()
+    handler: logging.Handler
+    if log.file is not None:
+        handler = LogFile(log.file, stream)
+    elif shows_steps(display) and log.verbosity <= 0 and log.level is None:
+        handler = logging.NullHandler()
+    elif chosen == "journal":
+        handler = JournalHandler(stream)
     else:
-        LOGGER.addHandler(logging.NullHandler())
+        handler = _Handler(stream, display)
+    handler.setFormatter(formatter)
+    _exchange(LOGGER, handler, log.threshold)
+    if log.trace:
+        if log.trace_file is not None:
+            handler = LogFile(log.trace_file, stream, option="--trace-file")
+            formatter = PacketFormatter()
+        elif chosen == "journal":
+            handler = JournalHandler(stream)
+        else:
+            handler = _Handler(stream, display)
+            formatter = JsonFormatter() if chosen == "json" else PacketFormatter()
+        handler.setFormatter(formatter)
+        _exchange(_TRACE, handler, logging.DEBUG)
+
+
+def _exchange(logger: logging.Logger, handler: logging.Handler, level: int) -> None:
+    logger.setLevel(level)
+    logger.propagate = False
+    for old in list(logger.handlers):
+        logger.removeHandler(old)
+        old.close()
+    logger.addHandler(handler)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import trio
 
+from ..base.log_context import TUNNEL, about_tunnel
 from ..dns.listener import DnsListener
 from ..library import Tunnel
 from ..proxy.context import no_pages
@@ -70,6 +71,7 @@ class Member:
 
         ``shared``: the settings of the shared port, whose bounds hold here, too. Raises what is a bug.
         """
+        TUNNEL.set(self.named.name)
         failure = None
         try:
             with self._scope:
@@ -114,13 +116,15 @@ class Member:
         self._forwards.remove_files()
 
     def _on_step(self, report: StepReport) -> None:
-        self._display.step(replace(report, text=f"{self._prefix}{report.text}") if self._prefix else report)
+        with about_tunnel(self.named.name):
+            self._display.step(replace(report, text=f"{self._prefix}{report.text}") if self._prefix else report)
         if report.step in LATER_STEPS:
             self._changed()
 
     def _on_state(self, state: TunnelState) -> None:
         if state.status is not TunnelStatus.CLOSED:  # the failure that is told says the same
-            self._display.state(replace(state, text=f"{self._prefix}{state.text}") if self._prefix else state)
+            with about_tunnel(self.named.name):
+                self._display.state(replace(state, text=f"{self._prefix}{state.text}") if self._prefix else state)
         self._changed()
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, TextIO
 
 from ..tunnel.steps import LATER_STEPS, Step, StepReport
+from .log_lines import with_fields
 from .readyfile import Ready
 from .text import one_line
 from .values import split_host_port
@@ -208,10 +209,14 @@ class TerminalDisplay:
 
 
 class LogDisplay:
-    """For logs: every step and change is a line of the program's logger."""
+    """For logs: every step and change is a line of the program's logger.
 
-    def __init__(self, stream: TextIO) -> None:
+    What ends the program is a plain ``line`` on the stream, a ``record`` of the log, or both.
+    """
+
+    def __init__(self, stream: TextIO, *, line: bool = True, record: bool = False) -> None:
         self._stream = stream
+        self._line, self._record = line, record
         self._connected = False
 
     def step(self, report: StepReport) -> None:
@@ -220,16 +225,20 @@ class LogDisplay:
         level = logging.INFO if report.done and worth_a_line else logging.DEBUG
         if report.failed:
             level = logging.WARNING
-        LOGGER.log(level, "%s: %s", report.step.value, one_line(report.text) or ("done" if report.done else "begins"))
+        text = one_line(report.text) or ("done" if report.done else "begins")
+        fields = with_fields("step", step=report.step.value, done=report.done, failed=report.failed)
+        LOGGER.log(level, "%s: %s", report.step.value, text, extra=fields)
 
     def state(self, state: State) -> None:
         """Log a change."""
+        fields = with_fields("state", up=state.up)
         if not self._connected:
-            LOGGER.debug("%s", one_line(state.text))  # the first connect: its steps are told one by one
+            # The first connect: its steps are told one by one.
+            LOGGER.debug("%s", one_line(state.text), extra=fields)
         elif state.up:
-            LOGGER.info("tunnel up again: %s", one_line(state.text))
+            LOGGER.info("tunnel up again: %s", one_line(state.text), extra=fields)
         else:
-            LOGGER.warning("tunnel down: %s", one_line(state.text))
+            LOGGER.warning("tunnel down: %s", one_line(state.text), extra=fields)
 
     def ready(self, ready: Ready, socks_user: str | None) -> None:
         """Log address, port and tunnel."""
@@ -241,25 +250,37 @@ class LogDisplay:
             ", ".join(ready.addresses) or "none",
             ", ".join(ready.dns) or "none",
             ready.mtu,
+            extra=with_fields(
+                "ready",
+                server=ready.server,
+                listen=ready.listen,
+                addresses=ready.addresses,
+                dns=ready.dns,
+                mtu=ready.mtu,
+            ),
         )
 
     def warning(self, text: str) -> None:
         """Log a warning."""
-        LOGGER.warning("%s", one_line(text))
+        LOGGER.warning("%s", one_line(text), extra=with_fields("warning"))
 
     def note(self, text: str) -> None:
         """Log it."""
-        LOGGER.info("%s", one_line(text))
+        LOGGER.info("%s", one_line(text), extra=with_fields("note"))
 
     def interrupt(self) -> None:
         """Do nothing: log lines are always whole."""
 
     def ending(self) -> None:
         """Log that the end was asked for."""
-        LOGGER.info("ending, as asked")
+        LOGGER.info("ending, as asked", extra=with_fields("ending"))
 
     def failed(self, text: str) -> None:
         """Write the one line, without a time stamp: it looks the same wherever the program runs."""
+        if self._record:
+            LOGGER.error("%s", one_line(text), extra=with_fields("failed"))
+        if not self._line:
+            return
         try:
             self._stream.write(f"sstpsocks: {text}\n")
             self._stream.flush()

@@ -10,6 +10,7 @@ meets half of a configuration.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 from ..library import Tunnel
 from ..proxy.routing.language import DIRECT, RuleSyntaxError
@@ -26,7 +27,7 @@ from .sources import Sources
 _RULES = "rule"
 _USERS = ("socks_user", "socks_password_file", "socks_users_file")
 _NAMES = ("host", "dns_suffix", "dns_server", "dns_rest")
-_LOUDNESS = ("verbose", "quiet")
+_LOUDNESS = ("verbose", "quiet", "log_level")
 _EXCHANGEABLE = frozenset((_RULES, *_USERS, *_NAMES, *_LOUDNESS))
 
 
@@ -39,7 +40,7 @@ class Reload:
         self._ports = _ports(begun)
         self._held = {name: listen.all_users for name, listen in self._ports.items()}
         self._users = {name: Users(listen.all_users) for name, listen in self._ports.items()}
-        self._verbosity = begun.output.verbosity
+        self._log = begun.output.log
         self.tunnels: dict[str, Tunnel] = {}
         """Those that were set up and are not lost for good, by the names of their profiles."""
         self.router: Router | None = None
@@ -125,11 +126,11 @@ class Reload:
         return changed
 
     def _apply_loudness(self, new: Configuration, _restart: list[str]) -> bool:
-        verbosity = new.output.verbosity
-        if verbosity == self._verbosity:
+        log = replace(self._log, verbosity=new.output.log.verbosity, level=new.output.log.level)
+        if log == self._log:
             return False
-        self._verbosity = verbosity
-        set_up_logging(sys.stderr, self._display, verbosity)
+        self._log = log
+        set_up_logging(sys.stderr, self._display, log)
         return True
 
 

@@ -102,6 +102,8 @@ def tunnel_settings(
         search_domains=_search_domains(layers),
         names=name_settings(layers),
         pcap_file=layers.text("pcap"),
+        pcap_size=layers.integer("pcap_size", 0) * 1_000_000 or None,
+        pcap_files=layers.integer("pcap_files", 5),
     )
     ways = [_way(layers, proxies, settings, server) for server in servers]
     return replace(ways[0], alternatives=tuple(ways[1:])), password

@@ -17,9 +17,11 @@ from __future__ import annotations
 import itertools
 import logging
 import socket
+from collections.abc import Iterator
 
 import trio
 
+from ..base.log_context import CONNECTION
 from .context import ConnectionContext, Pages, no_pages
 from .http.server import serve_http
 from .outlet import Outlet
@@ -48,6 +50,7 @@ class ProxyPort:
     what it wants. ``dial_timeout``: seconds a connection may take to open, names included, None for as long as the
     tunnel's own limits. ``pages``: what it answers to a web browser that asks the port itself. ``only_own_user``: cut
     connections of other users of this machine, and of other machines, before they say anything (Linux).
+    ``numbers``: what connections are called in the log, for several ports that share them.
     ``max_per_client``: connections of one client (per_client.py), None for as many as there are.
     """
 
@@ -62,10 +65,11 @@ class ProxyPort:
         pages: Pages = no_pages,
         only_own_user: bool = False,
         max_per_client: int | None = None,
+        numbers: Iterator[int] | None = None,
     ) -> None:
         self._outlet = outlet
         self._users = users
-        self._max_connections = max_connections
+        self.max_connections = max_connections
         self._dial_timeout = dial_timeout
         self._pages = pages
         self._only_own_user = only_own_user
@@ -73,8 +77,10 @@ class ProxyPort:
         self._spare = SpareFile()
         self._overdue = Overdue(handshake_timeout)
         self._overdue_refusers = Overdue(min(REFUSER_TIMEOUT, handshake_timeout))
-        self._numbers = itertools.count(1)
+        self._numbers = numbers if numbers is not None else itertools.count(1)
         self._place_freed = trio.lowlevel.ParkingLot()
+        self.accepted = 0
+        """Connections so far, those that were refused among them."""
         self.active = 0
         """Connections being served now."""
         self.refusing = 0
@@ -94,7 +100,7 @@ class ProxyPort:
         return self._places.refused
 
     def __repr__(self) -> str:
-        return f"<ProxyPort {self.active} of {self._max_connections} connections>"
+        return f"<ProxyPort {self.active} of {self.max_connections} connections>"
 
     async def serve(
         self,
@@ -146,7 +152,7 @@ class ProxyPort:
 
     @property
     def _full(self) -> bool:
-        return self.active >= self._max_connections and self.refusing >= MAX_REFUSERS
+        return self.active >= self.max_connections and self.refusing >= MAX_REFUSERS
 
     def _accept_waiting(self, listener: socket.socket, address: tuple[str, int] | str, nursery: trio.Nursery) -> None:
         """Take the connections that are waiting. Raises OSError when files or memory ran out."""
@@ -165,7 +171,7 @@ class ProxyPort:
                 _cut(client)
                 continue
             whose: Client | None = None
-            if self.active >= self._max_connections:
+            if self.active >= self.max_connections:
                 self.refused_for_connections += 1
             elif self._places.most is None or self._users.required or self._places.take(whose := client_of(client)):
                 # Those who log in are known only then.
@@ -208,6 +214,8 @@ class ProxyPort:
         """Serve a connection, or tell it no. ``whose``: who has taken a place for it already."""
         overdue = self._overdue if served else self._overdue_refusers
         number = next(self._numbers)
+        self.accepted += 1
+        CONNECTION.set(number)
         context = ConnectionContext(
             number,
             self._outlet,

@@ -95,7 +95,7 @@ async def run_browser(
     if not can_tell_users():
         display.warning("other users of this machine can use the browser's port as long as the browser runs")
     watched = _BrowserDisplay(display)
-    quiet = configuration.output.verbosity < 1
+    quiet = configuration.output.log.verbosity < 1
     exit_code = 0
 
     async def browse(folder: Path, everything: trio.CancelScope) -> None:

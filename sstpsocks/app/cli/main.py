@@ -31,6 +31,7 @@ from .parser import (
 if TYPE_CHECKING:
     from ..check.throughput import Target
     from ..config import Configuration
+    from ..log_config import LogSettings
     from ..messages import Display
 
 _STANDARD_ERROR = 2
@@ -104,8 +105,7 @@ class _Runner:
         if sys.stdin is not None and not sys.stdin.isatty():
             # Asked now: a terminal that has hung up, when SIGHUP means the end, says that it is none.
             configuration = replace(configuration, again=partial(load_configuration, given))
-        output = configuration.output
-        display = self._open_display(log_format=output.log_format, verbosity=output.verbosity)
+        display = self._open_display(configuration.output.log)
         for warning in configuration.warnings:
             display.warning(warning)
 
@@ -116,6 +116,8 @@ class _Runner:
         return trio.run(start_connect, configuration, display)
 
     def _stdio(self, given: dict[str, object]) -> int:
+        from dataclasses import replace
+
         from ..config import load_configuration, verbosity_of
         from ..stdio import run_stdio, stdio_target
 
@@ -123,9 +125,7 @@ class _Runner:
         self.verbosity = verbosity_of(given, os.environ)
         configuration = load_configuration(given)
         # Messages would stand between those of ssh: only failures, unless more is asked for.
-        display = self._open_display(
-            log_format=configuration.output.log_format, verbosity=-1 if not self.verbosity else self.verbosity
-        )
+        display = self._open_display(replace(configuration.output.log, verbosity=self.verbosity or -1))
         for warning in configuration.warnings:
             display.warning(warning)
         import trio
@@ -154,8 +154,7 @@ class _Runner:
         login = False if given.pop("no_login") else None
         self.verbosity = verbosity_of(given, os.environ)
         configuration = load_configuration(given, login=login)
-        output = configuration.output
-        display = self._open_display(log_format=output.log_format, verbosity=output.verbosity)
+        display = self._open_display(configuration.output.log)
         import trio
 
         from ..signals import leave_at_once, run_until_signalled
@@ -179,6 +178,8 @@ class _Runner:
         from .extras import ping_parser, resolve_parser
 
         given = vars((ping_parser() if command == PING else resolve_parser()).parse_args(arguments))
+        from dataclasses import replace
+
         from ..ask import Question, only_tunnel, run_question
         from ..config import load_configuration, verbosity_of
 
@@ -186,9 +187,7 @@ class _Runner:
         given["server"] = given["server"] or None
         self.verbosity = verbosity_of(given, os.environ)
         configuration = only_tunnel(load_configuration(given), command, question.host)
-        display = self._open_display(
-            log_format=configuration.output.log_format, verbosity=-1 if not self.verbosity else self.verbosity
-        )
+        display = self._open_display(replace(configuration.output.log, verbosity=self.verbosity or -1))
         for warning in configuration.warnings:
             display.warning(warning)
         import trio
@@ -222,8 +221,7 @@ class _Runner:
         return begin_browser(arguments, self._display_for, self._heard)
 
     def _display_for(self, configuration: Configuration) -> Display:
-        output = configuration.output
-        return self._open_display(log_format=output.log_format, verbosity=output.verbosity)
+        return self._open_display(configuration.output.log)
 
     def _heard(self, verbosity: int) -> None:
         self.verbosity = verbosity
@@ -239,9 +237,10 @@ class _Runner:
         import trio
 
         from ...demo.run import run_demo
+        from ..log_config import LogSettings
         from ..signals import leave_at_once, run_until_signalled
 
-        display = self._open_display(log_format=None, verbosity=0)
+        display = self._open_display(LogSettings())
 
         async def demo() -> int:
             return await run_demo(host, port, once=given.once, observe=display.step)
@@ -251,13 +250,14 @@ class _Runner:
 
         return trio.run(until_signalled)
 
-    def _open_display(self, *, log_format: str | None, verbosity: int) -> Display:
-        from ..logs import set_up_logging
-        from ..messages import choose_display
+    def _open_display(self, log: LogSettings) -> Display:
+        from ..displays import open_display
+        from ..logs import log_format, set_up_logging
 
-        self.verbosity = verbosity
-        self._display = display = choose_display(sys.stderr, log_format, verbosity, os.environ)
-        set_up_logging(sys.stderr, display, verbosity)
+        self.verbosity = log.verbosity
+        display = open_display(sys.stderr, log, log_format(sys.stderr, log, os.environ), os.environ)
+        set_up_logging(sys.stderr, display, log)
+        self._display = display
         return display
 
 

@@ -7,7 +7,7 @@ it, so the three cannot drift apart. An option called "ca-file" is the flag ``--
 
 from __future__ import annotations
 
-from . import dns, eap, forward, general, limits, login, port, rules, safety, server, tunnel, way
+from . import dns, eap, forward, general, limits, log, login, port, rules, safety, server, tunnel, way
 from .port import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
 from .table import ENVIRONMENT_PREFIX, Kind, Option, Place
 
@@ -37,6 +37,7 @@ OPTIONS: tuple[Option, ...] = (
     *forward.OPTIONS,
     *limits.OPTIONS,
     *safety.OPTIONS,
+    *log.OPTIONS,
     *general.OPTIONS,
 )
 
@@ -48,6 +49,10 @@ SHARED = frozenset(
     {
         "ready_file",
         "log_format",
+        "log_file",
+        "log_level",
+        "trace",
+        "trace_file",
         "verbose",
         "quiet",
         "max_connections",

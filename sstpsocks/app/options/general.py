@@ -1,4 +1,4 @@
-"""Options about the configuration itself and about what is said."""
+"""Options about the configuration itself and about what is told of it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,4 @@ OPTIONS: tuple[Option, ...] = (
     _TOPIC.file(
         "ready-file", "write a JSON object with the port and the addresses to FILE once the tunnel carries traffic"
     ),
-    _TOPIC.choice(
-        "log-format", "FORMAT", "text; setting it gives log lines on a terminal, too", choices=("text",), default="text"
-    ),
-    _TOPIC.count("verbose", "say more; -vv for all details", maximum=9, short="-v"),
-    _TOPIC.switch("quiet", "say nothing but warnings and errors", short="-q"),
 )

@@ -50,5 +50,4 @@ OPTIONS: tuple[Option, ...] = (
         choices=("active", "passive", "off"),
         default="passive",
     ),
-    _TOPIC.file("pcap", "write the IP packets inside the tunnel to FILE as pcapng"),
 )

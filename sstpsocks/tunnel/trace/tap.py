@@ -12,6 +12,7 @@ from .packets import describe_packet
 
 TRACE_LOGGER = "sstpsocks.trace"
 _LOGGER = logging.getLogger(TRACE_LOGGER)
+_EXTRA = {"fields": {"event": "packet"}}
 
 
 class TraceTap:
@@ -30,7 +31,7 @@ class TraceTap:
 
     def note(self, text: str) -> None:
         """Tell it in a line of its own."""
-        _LOGGER.info("-- %s %s", self._label, text)
+        _LOGGER.debug("-- %s %s", self._label, text, extra=_EXTRA)
 
     def flush(self, now: float) -> None:
         """Do nothing: lines are told at once."""
@@ -39,4 +40,4 @@ class TraceTap:
         """Do nothing: the logger is not ours."""
 
     def _tell(self, outbound: bool, text: str) -> None:
-        _LOGGER.info("%s %s %s", "->" if outbound else "<-", self._label, text)
+        _LOGGER.debug("%s %s %s", "->" if outbound else "<-", self._label, text, extra=_EXTRA)

@@ -219,6 +219,12 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "local-forward": "*:8080:intranet.corp.example:80,/run/db.sock:[fd00::9]:5432",
         "remote-forward": "2222:localhost:22",
         "pcap": str(tmp_path / "x.pcapng"),
+        "pcap-size": "5",
+        "pcap-files": "3",
+        "trace": "true",
+        "trace-file": str(tmp_path / "trace"),
+        "log-file": str(tmp_path / "log"),
+        "log-level": "debug",
         "connect-timeout": "1",
         "tls-timeout": "2",
         "http-timeout": "3",
@@ -259,6 +265,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "strict-routes",
         "one-time-password",
         "trust-on-first-use",
+        "trace",
     )
     flags = [given["server"], "-vv", *(f"--{name}" for name in switches)]
     lines = []
@@ -343,7 +350,7 @@ def test_a_password_in_the_address_is_refused_with_the_reason(tmp_path: Path, fl
         (["--lcp-timeout", "0"], "--lcp-timeout: 0 is not from 0.1 to 3600"),
         (["--tls-timeout", "soon"], '--tls-timeout: "soon" is not a number of seconds'),
         (["--reconnect", "maybe"], '--reconnect: "maybe" is none of: auto, never'),
-        (["--log-format", "json"], '--log-format: "json" is none of: text'),
+        (["--log-format", "xml"], '--log-format: "xml" is none of: text, json, journal'),
         (["--auth", "mschapv2,mschap"], '--auth: "mschap" is broken and not supported'),
         (["--auth", ","], "--auth: names no method"),
         (["--pin-sha256", "abcd"], '--pin-sha256: "abcd" is not a SHA-256 digest'),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from sstpsocks.app.failures import describe
+from sstpsocks.app.log_config import LogSettings
 from sstpsocks.app.logs import set_up_logging
 from sstpsocks.app.messages import LOGGER, LogDisplay, TerminalDisplay, choose_display
 from sstpsocks.app.readyfile import Ready
@@ -99,7 +100,7 @@ def test_what_the_network_tells_by_itself_is_shown_whenever_it_comes(step: Step,
     assert terminal.text.endswith(f"Ctrl-C ends the tunnel.\n  ✓ {name}            what it told\n")
     stream = io.StringIO()
     log = LogDisplay(stream)
-    set_up_logging(stream, log, 0)
+    set_up_logging(stream, log, LogSettings())
     log.ready(READY, None)
     log.step(StepReport(Step.TCP, done=True, text="a step of a reconnect"))
     log.step(StepReport(step, done=True, text="what it told"))
@@ -208,7 +209,7 @@ def test_without_a_terminal_there_are_log_lines_with_time_stamps() -> None:
     stream = io.StringIO()
     display = choose_display(stream, None, 0, {})
     assert isinstance(display, LogDisplay)
-    set_up_logging(stream, display, 0)
+    set_up_logging(stream, display, LogSettings())
     connect(display)
     display.ready(READY, None)
     display.state(State(False, "lost\nit"))
@@ -233,7 +234,7 @@ def test_verbosity_decides_what_is_logged() -> None:
     for verbosity in (-1, 0, 1, 2):
         stream = io.StringIO()
         display = LogDisplay(stream)
-        set_up_logging(stream, display, verbosity)
+        set_up_logging(stream, display, LogSettings(verbosity=verbosity))
         connect(display)
         counts.append(len(stream.getvalue().splitlines()))
     assert counts == [0, 2, 4, 4]
@@ -242,7 +243,7 @@ def test_verbosity_decides_what_is_logged() -> None:
 def test_log_lines_on_a_terminal_begin_on_a_line_of_their_own() -> None:
     terminal = Terminal()
     display = choose_display(terminal, None, 1, {"NO_COLOR": "1"})
-    set_up_logging(terminal, display, 1)
+    set_up_logging(terminal, display, LogSettings(verbosity=1))
     display.step(StepReport(Step.TLS, done=False, text="shaking hands"))
     LOGGER.debug("detail")
     lines = screen(terminal.text)
