@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import trio
 
@@ -36,18 +37,49 @@ class CannotRunError(Exception):
         self.exit_code = exit_code
 
 
+class Surroundings(Protocol):
+    """Something special that the command is to live in."""
+
+    def enter(self) -> None:
+        """Go into it, in the command's process before its program begins; what it raises ends that process."""
+        ...
+
+    def begun(self) -> None:
+        """The program has begun; here, not in its process."""
+        ...
+
+    def failure(self) -> Exception:
+        """Return why enter() failed."""
+        ...
+
+
 def exit_code_of(returncode: int) -> int:
     """Return a shell's exit code for one of subprocess, which is negative for a signal."""
     return returncode if returncode >= 0 else EXIT_SIGNALLED - returncode
 
 
 def start(
-    command: Sequence[str], environment: Mapping[str, str], before: Callable[[], None] | None = None
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    before: Callable[[], None] | None = None,
+    surroundings: Surroundings | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start it with our standard input, output and error. Raises CannotRunError."""
+    """Start it with our standard input, output and error. Raises CannotRunError, or why there are no surroundings."""
+
+    def prepare() -> None:
+        if before is not None:
+            before()
+        if surroundings is not None:
+            surroundings.enter()
+
+    preparation = None if before is None and surroundings is None else prepare
     try:
         # The user's own command; only system calls are made between fork and exec.
-        return subprocess.Popen(list(command), env=dict(environment), preexec_fn=before)  # noqa: S603
+        return subprocess.Popen(list(command), env=dict(environment), preexec_fn=preparation)  # noqa: S603
+    except subprocess.SubprocessError:
+        if surroundings is None:
+            raise
+        raise surroundings.failure() from None
     except FileNotFoundError:
         raise CannotRunError(f"{command[0]}: command not found", EXIT_NOT_FOUND) from None
     except OSError as error:
@@ -56,9 +88,11 @@ def start(
 
 if sys.platform == "win32":
 
-    async def run_job(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    async def run_job(
+        command: Sequence[str], environment: Mapping[str, str], surroundings: Surroundings | None = None
+    ) -> int:
         """Run the command and return its exit code; Ctrl-C reaches it by the console that we share."""
-        process = start(command, environment)
+        process = start(command, environment, surroundings=surroundings)
         try:
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGBREAK):
                 return await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
@@ -69,8 +103,11 @@ if sys.platform == "win32":
 else:
     _PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGTSTP")
 
-    async def run_job(command: Sequence[str], environment: Mapping[str, str]) -> int:
-        """Run the command and return its exit code as a shell would. Raises CannotRunError.
+    async def run_job(
+        command: Sequence[str], environment: Mapping[str, str], surroundings: Surroundings | None = None
+    ) -> int:
+        """Run the command and return its exit code as a shell would. Raises CannotRunError, or why it has no
+        surroundings.
 
         When it is cancelled, the command's process group gets SIGTERM, and SIGKILL if it is there GRACE later.
         """
@@ -79,8 +116,10 @@ else:
         terminal = _Terminal()
         try:
             with trio.open_signal_receiver(*passed_on, signal.SIGCONT, signal.SIGCHLD) as signals:
-                process = start(command, environment, terminal.before_exec)
+                process = start(command, environment, terminal.before_exec, surroundings)
                 try:
+                    if surroundings is not None:
+                        surroundings.begun()
                     stopped = _has_stopped(process)
                     while process.returncode is None:
                         if stopped:

@@ -30,6 +30,7 @@ _INTERRUPTED = EXIT_SIGNALLED + 2
 _PAST_THE_TUNNEL = "localhost,127.0.0.0/8,127.0.0.1,::1"
 """What the command serves to itself on this machine; nothing else leaves by another way than the tunnel."""
 _OUR_VARIABLES = "SSTPSOCKS_"
+_PROXY_VARIABLES = ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 def command_environment(
@@ -39,7 +40,7 @@ def command_environment(
 
     ``ready``: where the local port is, and what the first tunnel's network told. Raises ConfigError.
     """
-    environment = {name: value for name, value in environ.items() if not name.upper().startswith(_OUR_VARIABLES)}
+    environment = without_our_variables(environ)
     where = _tcp_port(ready)
     host, port = split_host_port(where)
     user, password = (quote(text, safe="") for text in credentials)
@@ -56,13 +57,34 @@ def command_environment(
         "SSTPSOCKS_RUN_PROXY": proxies["ALL_PROXY"],
         "SSTPSOCKS_RUN_HOST": host.strip("[]"),
         "SSTPSOCKS_RUN_PORT": str(port),
+    }
+    return environment | network_variables(ready, ready_file)
+
+
+def without_our_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without our own variables: a password may be among them."""
+    return {name: value for name, value in environ.items() if not name.upper().startswith(_OUR_VARIABLES)}
+
+
+def network_variables(ready: Ready, ready_file: str | None) -> dict[str, str]:
+    """Return the variables that tell a command about the network behind the tunnel."""
+    variables = {
         "SSTPSOCKS_RUN_ADDRESS": ",".join(ready.addresses),
         "SSTPSOCKS_RUN_DNS": ",".join(ready.dns),
         "SSTPSOCKS_RUN_SERVER": ready.server,
     }
     if ready_file is not None:
-        environment["SSTPSOCKS_RUN_READY"] = ready_file
-    return environment
+        variables["SSTPSOCKS_RUN_READY"] = ready_file
+    return variables
+
+
+def namespace_environment(environ: Mapping[str, str], ready: Ready, ready_file: str | None) -> dict[str, str]:
+    """Return the environment of a command in a namespace: no proxy leads out of there, and none is needed."""
+    environment = without_our_variables(environ)
+    for name in _PROXY_VARIABLES:
+        environment.pop(name, None)
+        environment.pop(name.lower(), None)
+    return environment | network_variables(ready, ready_file)
 
 
 class CommandDisplay:
@@ -87,9 +109,17 @@ class CommandDisplay:
 
 
 async def run_command(
-    configuration: Configuration, command: Sequence[str], display: Display, engine: Engine | None = None
+    configuration: Configuration,
+    command: Sequence[str],
+    display: Display,
+    engine: Engine | None = None,
+    *,
+    netns: bool = False,
 ) -> int:
     """Bring the tunnels up, run the command with them, end the tunnels; return the command's exit code.
+
+    ``netns``: in a network namespace whose only way out they are, in place of proxy variables; the port is opened only
+    where the configuration says so, for others.
 
     126 and 127 are a shell's codes for a command that cannot be run. Raises SstpsocksError (possibly inside an
     exception group) when no tunnel can be set up, or the last is lost for good: the command is ended then.
@@ -99,16 +129,24 @@ async def run_command(
         return found.exit_code
     listen = configuration.listen
     credentials = listen.credentials or (USER, secrets.token_urlsafe(_PASSWORD_BYTES))
-    configuration = replace(configuration.without_own_ports(), listen=replace(listen, credentials=credentials))
+    if not netns:
+        listen = replace(listen, credentials=credentials)
+    configuration = replace(configuration.without_own_ports(), listen=listen)
     ready_file = configuration.output.ready_file
     ready_path = str(Path.cwd() / ready_file) if ready_file is not None else None
     exit_code = _INTERRUPTED
 
     async def run(running: Running) -> None:
         nonlocal exit_code
-        environment = command_environment(os.environ, running.ready, credentials, ready_path)
         try:
-            exit_code = await run_job(command, environment)
+            if netns:
+                from .netns import run_in_namespace  # for those only who ask
+
+                environment = namespace_environment(os.environ, running.ready, ready_path)
+                exit_code = await run_in_namespace(command, environment, running, listen.max_connections)
+            else:
+                environment = command_environment(os.environ, running.ready, credentials, ready_path)
+                exit_code = await run_job(command, environment)
         except CannotRunError as error:
             display.failed(str(error))
             exit_code = error.exit_code

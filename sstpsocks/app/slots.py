@@ -17,7 +17,9 @@ from ..proxy.outlet import Datagrams
 from ..proxy.routing.language import REFUSE
 from ..proxy.routing.router import Router
 from ..proxy.routing.table import Decision
-from ..tunnel.network import IPAddress, TunnelDatagrams, TunnelListener, TunnelStream
+from ..tunnel.network import IPAddress, TunnelDatagrams, TunnelListener, TunnelStream, is_global_ipv6
+
+ECHO_TIMEOUT = 10.0  # seconds
 
 
 class Slot:
@@ -54,6 +56,14 @@ class Slot:
     async def listen_tcp(self, port: int = 0, host: str | IPAddress | None = None) -> TunnelListener:
         """Take connections from inside the tunnel; see Outlet."""
         return await self._require().dialer.listen_tcp(port, host)
+
+    def has_ipv6(self) -> bool:
+        """Whether the tunnel has IPv6 now."""
+        return self.tunnel is not None and any(map(is_global_ipv6, self.tunnel.network.local_addresses))
+
+    async def ping(self, address: IPAddress, size: int) -> float:
+        """Send an echo request; see PacketOutlet."""
+        return await self._require().network.ping(address, size, ECHO_TIMEOUT)
 
     async def answer(self, query: dns.message.Message) -> dns.message.Message:
         """Answer a DNS query; see Answers."""

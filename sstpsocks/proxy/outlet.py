@@ -5,7 +5,7 @@ Front ends hold an :class:`Outlet` and never a Network, so that what a rule forb
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,22 @@ class Outlet(Protocol):
         ``host`` is who is expected, None or 0.0.0.0 for anybody; it decides which tunnel listens, and with which of our
         addresses, but who connects is for the caller to look at. Raises a DialError, or LocalProtocolError when the
         port is in use.
+        """
+        ...
+
+
+@runtime_checkable
+class PacketOutlet(Protocol):
+    """What an outlet besides is that leads into networks of packets, not to connections alone."""
+
+    def has_ipv6(self) -> bool:
+        """Whether IPv6 leads anywhere now."""
+        ...
+
+    async def ping(self, address: IPAddress, size: int) -> float:
+        """Send an echo request of ``size`` octets, IP header included; return the seconds until its reply.
+
+        Raises a DialError.
         """
         ...
 

@@ -45,13 +45,13 @@ def expose(paths: list[Path]) -> list[str]:
     return lines
 
 
-def without_rights(program: list[str]) -> list[str]:
-    """Return the command that runs program in the project's folder without any."""
+def without_rights(program: list[str], *, tun: bool = False) -> list[str]:
+    """Return the command that runs program in the project's folder without any; with ``tun`` there is /dev/net/tun."""
     script = [
         "set -e",
         "mount --make-rprivate /",
         *expose([Path(sys.base_prefix), Path(sys.prefix), PROJECT]),
-        "if [ -d /dev/net ]; then mount -t tmpfs tmpfs /dev/net; fi",
+        *([] if tun else ["if [ -d /dev/net ]; then mount -t tmpfs tmpfs /dev/net; fi"]),
         # Everything that holds files becomes read-only; what the kernel makes up stays.
         "while read -r _ mounted type _; do case $type in proc|sysfs|devpts|cgroup2|nsfs|mqueue) ;; "
         '*) mount -o remount,bind,ro "$mounted" ;; esac; done < /proc/self/mounts',

@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "library": {"errors", "base", "net", "tunnel", "dns", "proxy"},
     "bridge": {"errors", "tunnel", "library"},
     "demo": {"errors", "base", "sstp", "ppp", "net", "link", "tunnel", "dns", "proxy", "library"},
+    "netns": {"errors", "base", "net", "tunnel", "dns", "proxy"},
     "app": {
         "errors",
         "_version",
@@ -40,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "dns",
         "proxy",
         "library",
+        "netns",
         "demo",
     },
     "__main__": {"errors", "app", "_version"},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ...errors import ConfigError
@@ -20,13 +22,20 @@ def run_parser() -> Parser:
     """Return the parser of what comes before the two dashes: the options of connect."""
     parser = connect_parser()
     parser.prog = "sstpsocks run"
-    parser.usage = "sstpsocks run [SERVER] [options of connect] -- COMMAND [ARGUMENT ...]"
+    parser.usage = "sstpsocks run [--netns] [SERVER] [options of connect] -- COMMAND [ARGUMENT ...]"
     parser.description = (
         "Bring a tunnel up, run COMMAND with the proxy variables (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY) set to it, and "
         "end the tunnel with the command. The exit code is the command's. The local port takes a free number and a "
         "password of its own."
     )
     parser.epilog = None
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--netns",
+        action="store_true",
+        help="run COMMAND in a network namespace whose only way out is the tunnel, for programs that know no proxy "
+        "(Linux; no root rights)",
+    )
     return parser
 
 
@@ -50,14 +59,23 @@ def begin_run(
         raise ConfigError(
             "run: there is no command", hint="Write it behind two dashes: sstpsocks run SERVER -- COMMAND ARGUMENT"
         )
-    if not given["listen"]:
+    netns = given.pop("netns")
+    own_port = bool(given["listen"])
+    if not own_port:
         # A port that a profile names is for connect, which may be running; that of one command is its own affair.
         given = vars(parser.parse_args([*own, "--listen", _ANY_FREE_PORT]))
+        del given["netns"]
     given["server"] = given["server"] or None
     from ..config import load_configuration, verbosity_of
 
     heard(verbosity_of(given, os.environ))
     configuration = load_configuration(given)
+    if netns:
+        from ..netns import check_permission
+
+        check_permission()
+        if not own_port:
+            configuration = replace(configuration, listen=replace(configuration.listen, addresses=()))
     display = open_display(configuration)
     for warning in configuration.warnings:
         display.warning(warning)
@@ -65,4 +83,4 @@ def begin_run(
 
     from ..run_command import run_command
 
-    return trio.run(run_command, configuration, command, display)
+    return trio.run(partial(run_command, configuration, command, display, netns=netns))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import DeniedByRule, NetworkUnreachable
 from ..happy_eyeballs import connect_to_first
+from ..outlet import PacketOutlet
 from ..rules import denied_reason, is_anybody, parse_target
 from .datagrams import RoutedDatagrams
 from .language import DIRECT, REFUSE, Rule, check_ways
@@ -79,6 +80,17 @@ class Router:
         known = self._known_way(host, None)
         outlet, target = known if known is not None else await self._found_way(host, None)
         return await outlet.listen_tcp(port, target)
+
+    def has_ipv6(self) -> bool:
+        """Whether any tunnel has IPv6 now."""
+        return any(way.has_ipv6() for way in self._ways.values() if isinstance(way, PacketOutlet))
+
+    async def ping(self, address: IPAddress, size: int) -> float:
+        """Send an echo request the way that rules for all ports choose; see PacketOutlet. Raises a DialError."""
+        outlet = self._outlet(self._decide(address, None), address)
+        if not isinstance(outlet, PacketOutlet):
+            raise DeniedByRule("echo requests are not sent past the tunnels, whatever the rules say about connections")
+        return await outlet.ping(address, size)
 
     def _known_way(self, host: str | IPAddress, port: int | None) -> tuple[Outlet, str | IPAddress] | None:
         """Return the way to a host, None when a name has to be looked up to tell. Raises a DialError."""
