@@ -27,6 +27,11 @@ NOT_SENT_LOW_WATER = 128 * 1024
 """The socket counts as writable while the kernel holds less than this unsent: enough to keep a fast line busy, little
 enough that a keystroke does not wait behind a long queue."""
 
+LOOKUP_PATIENCE = 1.0
+"""Seconds after which a server that was reached before is looked for where it was then."""
+MEMORY_HELPS = 300.0
+"""Seconds for which that is done in vain; then it may have moved, and its name server may only be slow."""
+
 _SHOWN_ADDRESSES = 4  # addresses that a step report lists
 
 # Errors of connect() in the order in which they tell a person most, and what they mean.
@@ -38,6 +43,7 @@ _CONNECT_FAILURES: dict[int, tuple[str, str]] = {
     errno.EACCES: ("is forbidden by this machine's firewall or policy", "check the local firewall"),
     errno.EPERM: ("is forbidden by this machine's firewall or policy", "check the local firewall"),
     errno.ECONNRESET: ("reset the connection", "a firewall on the way may not let you through"),
+    errno.ENOTCONN: ("reset the connection", "a firewall on the way may not let you through"),
     errno.EHOSTUNREACH: ("cannot be reached: no route to the host", "check the address and your network connection"),
     errno.ETIMEDOUT: ("did not answer", "check the address and port; a firewall may drop the packets silently"),
     errno.ENETUNREACH: ("cannot be reached: no route to its network", "check your network connection"),
@@ -55,6 +61,20 @@ class Target:
 
     def __str__(self) -> str:
         return str(self.sockaddr[0])
+
+
+@dataclass(slots=True)
+class _Reached:
+    """Where a server was when it was reached."""
+
+    targets: list[Target]
+    asked_since: float | None = None
+    """When this was first used instead of an answer, since the server was reached last."""
+
+
+reached_before: dict[tuple[str, int], _Reached] = {}
+"""By host and port. While a network comes back its name server is often the last to do so. Whoever answers at an old
+address must still prove with its certificate to be the server."""
 
 
 Dial = Callable[[TunnelSettings, StepObserver], Awaitable["trio.SocketStream | TlsStream"]]
@@ -86,9 +106,9 @@ async def connect_tcp(
     try:
         with trio.fail_after(settings.timeouts.connect):
             observe(StepReport(step, False, host))
-            targets = await resolve(place, host, port)
+            targets, why = await _resolve_or_remember(place, host, port)
             shown = ", ".join(map(str, targets[:_SHOWN_ADDRESSES])) + (", ..." * (len(targets) > _SHOWN_ADDRESSES))
-            observe(StepReport(step, True, shown))
+            observe(StepReport(step, True, shown + why))
             step = Step.TCP
             observe(StepReport(step, False, f"port {port}"))
             sock = await connect_any(place, port, targets, settings.source_address)
@@ -99,12 +119,38 @@ async def connect_tcp(
             raise TransportFailed(message, hint="check your network connection and its name server") from None
         message = f"could not reach {place}: TCP port {port} did not answer within {waited}"
         raise TransportFailed(message, hint=_CONNECT_FAILURES[errno.ETIMEDOUT][1]) from None
+    try:
+        peer = _describe_peer(sock)
+    except OSError as error:  # it was reset before we could look
+        sock.close()
+        raise _connect_failure(place, port, [error]) from error
+    reached_before[host, port] = _Reached(targets)
     set_socket_options(sock)
     stream = trio.SocketStream(sock)
     # SocketStream sets a low-water mark of its own, made for small answers.
     set_low_water(sock)
-    observe(StepReport(step, True, f"connected to {_describe_peer(sock)}"))
+    observe(StepReport(step, True, f"connected to {peer}"))
     return stream
+
+
+async def _resolve_or_remember(place: str, host: str, port: int) -> tuple[list[Target], str]:
+    """Return the addresses of a host, and what is remarkable about them: that they are those of before."""
+    before = reached_before.get((host, port))
+    if before is None:
+        return await resolve(place, host, port), ""
+    try:
+        with trio.move_on_after(LOOKUP_PATIENCE):
+            return await resolve(place, host, port), ""
+    except TransportFailed as error:
+        # A name server that answers is believed, also when it says that there is no such name any more.
+        if not isinstance(error.__cause__, socket.gaierror) or error.__cause__.errno != socket.EAI_AGAIN:
+            raise
+    now = trio.current_time()
+    if before.asked_since is None:
+        before.asked_since = now
+    elif now - before.asked_since > MEMORY_HELPS:
+        del reached_before[host, port]
+    return before.targets, " (as before: the name server does not answer)"
 
 
 async def _check_source(source: str, family: socket.AddressFamily) -> None:

@@ -111,6 +111,7 @@ closed: list[str] = []
 @pytest.fixture(autouse=True)
 def forget_closed() -> None:
     closed.clear()
+    reach.reached_before.clear()
 
 
 class Factory(trio.abc.SocketFactory):
@@ -197,6 +198,65 @@ async def test_the_next_address_is_tried_when_one_refuses() -> None:
         assert isinstance(stream, trio.SocketStream)
         assert stream.socket.getpeername()[0] == "127.0.0.1"
         await stream.aclose()
+
+
+@pytest.mark.parametrize("silence", [None, socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")])
+async def test_a_server_that_was_reached_before_is_found_without_the_name_server(silence: Exception | None) -> None:
+    reports: list[StepReport] = []
+    async with listening() as (port, _):
+        resolver = Resolver(["127.0.0.1"])
+        trio.socket.set_custom_hostname_resolver(resolver)
+        await (await connect_transport(settings_for(port=port), ignore_steps)).aclose()
+        resolver.addresses = silence
+        with trio.fail_after(5):
+            await (await connect_transport(settings_for(port=port), reports.append)).aclose()
+    assert reports[1].text == "127.0.0.1 (as before: the name server does not answer)"
+
+
+async def test_a_name_that_is_gone_is_not_remembered() -> None:
+    async with listening() as (port, _):
+        resolver = Resolver(["127.0.0.1"])
+        trio.socket.set_custom_hostname_resolver(resolver)
+        await (await connect_transport(settings_for(port=port), ignore_steps)).aclose()
+        resolver.addresses = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        with pytest.raises(TransportFailed, match="was not found"):
+            await connect_transport(settings_for(port=port), ignore_steps)
+
+
+async def test_what_is_remembered_in_vain_for_minutes_is_forgotten(autojump_clock: trio.testing.MockClock) -> None:
+    async def plan(_address: str) -> None:
+        await trio.lowlevel.checkpoint()
+        raise OSError(errno.ECONNREFUSED, "refused")
+
+    trio.socket.set_custom_hostname_resolver(Resolver(None))
+    trio.socket.set_custom_socket_factory(Factory(plan))
+    reach.reached_before[NAME, 443] = reach._Reached([reach.Target(socket.AF_INET, ("192.0.2.1", 443))])
+    begin = trio.current_time()
+    failure = ""
+    while "no answer about the name" not in failure:
+        with pytest.raises(TransportFailed) as caught:
+            await connect_transport(settings_for(), ignore_steps)
+        failure = str(caught.value)
+    assert trio.current_time() - begin == pytest.approx(reach.MEMORY_HELPS, abs=20)
+
+
+async def test_a_connection_that_is_reset_before_we_look_at_it_is_a_failure() -> None:
+    async def plan(_address: str) -> None:
+        await trio.lowlevel.checkpoint()
+
+    class Reset(FakeSocket):
+        def getpeername(self) -> tuple[str, int]:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    class ResetFactory(Factory):
+        def socket(self, family: int = 0, type: int = 0, proto: int = 0) -> trio.socket.SocketType:  # noqa: A002
+            return Reset(self.plan)
+
+    trio.socket.set_custom_hostname_resolver(Resolver(["192.0.2.1"]))
+    trio.socket.set_custom_socket_factory(ResetFactory(plan))
+    with pytest.raises(TransportFailed, match="TCP port 443 reset the connection"):
+        await connect_transport(settings_for(), ignore_steps)
+    assert closed == ["192.0.2.1"]
 
 
 async def test_a_silent_address_is_overtaken_and_families_take_turns(autojump_clock: trio.testing.MockClock) -> None:
