@@ -119,7 +119,22 @@ def _first_check_sequence_number(tcb: Tcb, segment: Segment, now: float) -> bool
     if length and offset + length <= 0 and segment.payload:
         note_duplicate(tcb, segment.seq, segment.seq + len(segment.payload))
     _answer_unacceptable(tcb, segment, now)
+    if offset + length == 0 and _acknowledges_news(tcb, segment):
+        segment.payload = segment.payload[:0]
+        segment.seq = tcb.rcv_nxt
+        return True
     return False
+
+
+def _acknowledges_news(tcb: Tcb, segment: Segment) -> bool:
+    """Whether a segment that repeats the last octets received, and nothing else, also acknowledges new data.
+
+    What is left of it after trimming is empty and at RCV.NXT, which is acceptable. Kernels take it, and SoftEther's
+    SecureNAT relies on that: it acknowledges what came meanwhile with the data that it repeats, and then no more.
+    """
+    if segment.flags & (SYN | FIN | ACK) != ACK or tcb.state is TcpState.SYN_RECEIVED:
+        return False
+    return 0 < (segment.ack - tcb.snd_una) & MASK <= (tcb.snd_max - tcb.snd_una) & MASK
 
 
 def _answer_unacceptable(tcb: Tcb, segment: Segment, now: float) -> None:

@@ -158,6 +158,43 @@ def test_an_old_duplicate_is_acknowledged_and_changes_nothing() -> None:
     assert peer.connection.readable == 0
 
 
+def test_what_repeats_the_last_octets_may_acknowledge_news() -> None:
+    peer = established()
+    peer.send(".", 1, 1, b"data")
+    peer.connection.send(b"question", peer.now)
+    peer.read()
+    peer.take()
+    peer.send(".", 1, 9, b"data")  # the data again; our question arrived before our acknowledgement
+    peer.expect(".", 9, 5)
+    assert peer.connection.flight_size == 0
+    assert peer.connection.readable == 0
+
+
+def test_what_repeats_older_octets_acknowledges_nothing() -> None:
+    peer = established()
+    peer.send(".", 1, 1, b"data")
+    peer.send(".", 5, 1, b"more")
+    peer.connection.send(b"question", peer.now)
+    peer.read()
+    peer.take()
+    peer.send(".", 1, 9, b"data")
+    assert peer.connection.flight_size == len(b"question")
+
+
+@pytest.mark.parametrize("acknowledged", [0, 1, 10, 1 << 31])
+def test_what_repeats_the_last_octets_is_no_duplicate_acknowledgement_and_no_wrong_one(acknowledged: int) -> None:
+    peer = established()
+    peer.send(".", 1, 1, b"data")
+    peer.connection.send(b"question", peer.now)
+    peer.read()
+    peer.take()
+    for _ in range(5):
+        peer.send(".", 1, acknowledged, b"data")
+    assert peer.connection.dupacks == 0
+    assert peer.connection.flight_size == len(b"question")
+    assert peer.connection.state is TcpState.ESTABLISHED
+
+
 def test_a_segment_is_trimmed_to_the_window() -> None:
     peer = established(SMALL)
     peer.send("F.", 1, 1, bytes(5000))
