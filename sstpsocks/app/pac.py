@@ -30,18 +30,20 @@ class PacPage:
 def pac_pages(table: Callable[[], RuleTable], places: Sequence[str]) -> Pages:
     """Return what finds the PAC file, made of the rules that hold when it is asked for.
 
-    ``places``: where the port is ("host:port"; Unix sockets are left out). The first is what the file names.
+    The file names the port as it was asked for, which is how the browser reaches it; else the first of ``places``
+    ("host:port"; Unix sockets are left out).
     """
     reachable = [place for place in places if not place.startswith(UNIX)]
     if not reachable:
         return no_pages
-    named, port = split_host_port(reachable[0])
-    host = _reachable(named.strip("[]"))
 
-    def find(path: str) -> PacPage | None:
+    def find(path: str, asked: str) -> PacPage | None:
         if path.partition("?")[0] not in PAC_PATHS:
             return None
-        return PacPage(proxy_configuration(table(), host, port or 0).encode())
+        named, port = split_host_port(asked or reachable[0])
+        if port is None:
+            _, port = split_host_port(reachable[0])
+        return PacPage(proxy_configuration(table(), _reachable(named.strip("[]")), port or 0).encode())
 
     return find
 

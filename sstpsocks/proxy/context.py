@@ -29,11 +29,11 @@ class Page(Protocol):
         ...
 
 
-Pages = Callable[[str], Page | None]
-"""Finds a page by its path; None: there is none."""
+Pages = Callable[[str, str], Page | None]
+"""Finds a page by its path and by how this port was named, empty where that says nothing; None: there is none."""
 
 
-def no_pages(_path: str) -> Page | None:
+def no_pages(_path: str, _asked: str) -> Page | None:
     """Offer no page."""
     return None
 

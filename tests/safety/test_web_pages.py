@@ -39,7 +39,7 @@ class SomePage:
 @asynccontextmanager
 async def serving(network: FakeNetwork) -> AsyncIterator[int]:
     port = ProxyPort(
-        Dialer(network, Resolver(network)), pages=lambda path: SomePage() if path == "/proxy.pac" else None
+        Dialer(network, Resolver(network)), pages=lambda path, _asked: SomePage() if path == "/proxy.pac" else None
     )
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")

@@ -7,7 +7,8 @@ is large.
 
 Web pages can make a browser send requests to any port of this machine, also with bytes of theirs in the body, but only
 in origin-form. So that form is refused, and the connection with it, except for the pages that this port offers; those
-are answered only under a name of the loopback, or a page could read them as its own by pointing its name here.
+are answered only under a name of the loopback or the address that the client reached, or a page could read them as its
+own by pointing its name here.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class PageRequested:
 
     path: str
     head_only: bool
+    asked: str
+    """By which of this port's names, as the client wrote it: "localhost:1080"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +90,16 @@ Event = ForwardRequest | ConnectRequested | PageRequested | Refused | BodyReceiv
 
 
 class ProxyMachine:
-    """One client's conversation. ``login``: None when clients need none."""
+    """One client's conversation. ``login``: None when clients need none.
 
-    def __init__(self, login: Login | None = None) -> None:
+    ``own_address``: where the client reached this port; pages are answered under it, as under loopback's names.
+    """
+
+    def __init__(self, login: Login | None = None, own_address: str = "") -> None:
         self.state = State.HEAD
         """Where the conversation stands; change it only through the methods."""
         self._login = login
+        self._own_address = own_address
         self._buffer = HeadBuffer()
         self._body: BodyReader | None = None
         self._ended = False
@@ -224,16 +231,18 @@ class ProxyMachine:
         self._buffer.data.clear()
         hosts = values_of(head.fields, b"host")
         sites = values_of(head.fields, b"sec-fetch-site")
+        asked = parse_authority(hosts[0], HTTP_PORT) if hosts else None
         if (
             head.method not in (b"GET", b"HEAD")
             or not body.done
-            or not hosts
-            or not parse_authority(hosts[0], HTTP_PORT).is_loopback
+            or asked is None
+            or not (asked.is_loopback or asked.is_address(self._own_address))
             or any(site not in (b"none", b"same-origin") for site in sites)
             or values_of(head.fields, b"origin")
         ):
             return Refused(NOT_A_WEB_SERVER, head.method == b"HEAD")
-        return PageRequested(head.target.partition(b"?")[0].decode("ascii"), head.method == b"HEAD")
+        named = hosts[0].decode("ascii").lower()
+        return PageRequested(head.target.partition(b"?")[0].decode("ascii"), head.method == b"HEAD", named)
 
     def _may(self, head: RequestHead) -> bool:
         if self._login is None:

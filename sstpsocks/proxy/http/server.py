@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 import trio
@@ -44,7 +45,7 @@ async def serve_http(client: socket.socket, first: bytes, context: ConnectionCon
 
     Closes the socket, except when it raises: OSError, BrokenResourceError or ClosedResourceError: the client is gone.
     """
-    machine = ProxyMachine(context.users.check if context.users.required else None)
+    machine = ProxyMachine(context.users.check if context.users.required else None, _own_address(client))
     if first:
         machine.receive_data(first)
     session = _Session(Client(client, machine), context)
@@ -146,7 +147,9 @@ class _Session:
         return await self._answer(answer, head_only=request.head.method == b"HEAD", keep_alive=keep_alive)
 
     async def _page(self, event: PageRequested) -> None:
-        page = self._context.pages(event.path)
+        # Behind a Unix socket the name says nothing: no browser's script can lead there.
+        by_network = isinstance(self._context.listen_address, tuple)
+        page = self._context.pages(event.path, event.asked if by_network else "")
         if page is None:
             await self._answer(Answer(404, "sstpsocks: there is no such page here."), head_only=event.head_only)
             return
@@ -268,3 +271,13 @@ class _Session:
         relay.start()
         whole = await relay.run(self._client.machine.take_rest(), look=True)
         _logger.debug("connection %d: %s", self._context.number, "closed" if whole else "reset")
+
+
+def _own_address(client: socket.socket) -> str:
+    """Return the address that a client reached, an empty text for a Unix socket."""
+    name = client.getsockname()
+    if not isinstance(name, tuple):
+        return ""
+    address = ip_address(name[0].partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)

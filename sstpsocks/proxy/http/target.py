@@ -38,11 +38,19 @@ class Authority:
         """Whether it is a name or an address of this machine's own loopback, as a browser writes it."""
         if self.host.lower() == "localhost":
             return True
+        address = self._address
+        return address is not None and address.is_loopback
+
+    def is_address(self, address: str) -> bool:
+        """Whether it is this address, and no name that may lead there."""
+        return self._address is not None and str(self._address) == address
+
+    @property
+    def _address(self) -> IPv4Address | IPv6Address | None:
         try:
-            address = IPv6Address(self.host) if ":" in self.host else IPv4Address(self.host)
+            return IPv6Address(self.host) if ":" in self.host else IPv4Address(self.host)
         except ValueError:
-            return False
-        return address.is_loopback
+            return None
 
 
 def parse_authority(text: bytes, default_port: int | None = None) -> Authority:

@@ -30,7 +30,23 @@ def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ],
 )
 def test_the_file_names_an_address_that_programs_of_this_machine_reach(place: str, named: str) -> None:
-    page = pac_pages(lambda: RuleTable((), "work"), ["unix:/run/x", place])("/proxy.pac?x")
+    page = pac_pages(lambda: RuleTable((), "work"), ["unix:/run/x", place])("/proxy.pac?x", "")
+    assert page is not None
+    assert f'"PROXY {named}"'.encode() in page.body
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ("localhost:1090", "localhost:1090"),
+        ("127.0.0.1:1080", "127.0.0.1:1080"),
+        ("[::1]:1090", "[::1]:1090"),
+        ("192.0.2.7:1090", "192.0.2.7:1090"),
+        ("localhost", "localhost:1080"),
+    ],
+)
+def test_the_file_names_the_port_by_which_it_was_asked(asked: str, named: str) -> None:
+    page = pac_pages(lambda: RuleTable((), "work"), ["127.0.0.1:1080", "[::]:1090"])("/proxy.pac", asked)
     assert page is not None
     assert f'"PROXY {named}"'.encode() in page.body
 
@@ -38,17 +54,17 @@ def test_the_file_names_an_address_that_programs_of_this_machine_reach(place: st
 def test_it_is_made_of_the_rules_that_hold_at_the_moment() -> None:
     table = RuleTable((), "work")
     pages = pac_pages(lambda: table, ["127.0.0.1:1080"])
-    before = pages("/wpad.dat")
+    before = pages("/wpad.dat", "")
     table = RuleTable([parse_rule("printer.example -> direct")], "work")
-    after = pages("/wpad.dat")
+    after = pages("/wpad.dat", "")
     assert before is not None
     assert after is not None
     assert (b"printer.example" in before.body, b"printer.example" in after.body) == (False, True)
 
 
 def test_other_paths_and_unix_sockets_have_no_such_page() -> None:
-    assert pac_pages(lambda: RuleTable((), "work"), ["127.0.0.1:1080"])("/index.html") is None
-    assert pac_pages(lambda: RuleTable((), "work"), ["unix:/run/x"])("/proxy.pac") is None
+    assert pac_pages(lambda: RuleTable((), "work"), ["127.0.0.1:1080"])("/index.html", "") is None
+    assert pac_pages(lambda: RuleTable((), "work"), ["unix:/run/x"])("/proxy.pac", "") is None
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -65,7 +81,7 @@ def test_the_command_prints_what_the_port_would_answer(capsys: pytest.CaptureFix
     )
     config.chmod(0o600)
     table = RuleTable([parse_rule(".lab.example -> lab"), parse_rule("printer.example -> direct")], "work")
-    page = pac_pages(lambda: table, ["127.0.0.1:1234"])("/proxy.pac")
+    page = pac_pages(lambda: table, ["127.0.0.1:1234"])("/proxy.pac", "")
     assert page is not None
     assert printed(capsys, "--config", str(config)) == page.body.decode()
 

@@ -270,9 +270,25 @@ def test_connect_needs_the_login_too() -> None:
 PAGE = b"GET /proxy.pac HTTP/1.1\r\nHost: %b\r\n\r\n"
 
 
-@pytest.mark.parametrize("host", [b"localhost:1080", b"127.0.0.1", b"127.0.0.1:1080", b"[::1]:1080", b"LOCALHOST"])
-def test_a_page_is_asked_for_under_a_name_of_the_loopback(host: bytes) -> None:
-    assert event_of(PAGE % host) == PageRequested("/proxy.pac", head_only=False)
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        (b"localhost:1080", "localhost:1080"),
+        (b"127.0.0.1", "127.0.0.1"),
+        (b"127.0.0.1:1080", "127.0.0.1:1080"),
+        (b"[::1]:1080", "[::1]:1080"),
+        (b"LOCALHOST", "localhost"),
+    ],
+)
+def test_a_page_is_asked_for_under_a_name_of_the_loopback(host: bytes, asked: str) -> None:
+    assert event_of(PAGE % host) == PageRequested("/proxy.pac", head_only=False, asked=asked)
+
+
+@pytest.mark.parametrize(("own", "host"), [("192.0.2.7", b"192.0.2.7:1080"), ("fd00::7", b"[fd00:0::7]:1080")])
+def test_a_page_is_asked_for_under_the_address_that_was_reached(own: str, host: bytes) -> None:
+    assert isinstance(event_of(PAGE % host, ProxyMachine(own_address=own)), PageRequested)
+    assert refused(PAGE % b"192.0.2.8:1080", ProxyMachine(own_address=own)) == 403
+    assert refused(PAGE % b"own.evil.test:1080", ProxyMachine(own_address=own)) == 403
 
 
 @pytest.mark.parametrize("host", [b"evil.test", b"10.0.0.1", b"localhost.evil.test", b"2130706433", b"127.1"])
@@ -290,5 +306,5 @@ def test_a_page_is_not_given_to_other_pages(field: bytes) -> None:
 def test_a_page_is_only_read() -> None:
     assert refused(b"POST /proxy.pac HTTP/1.1\r\nHost: localhost\r\n\r\n") == 403
     assert event_of(b"HEAD /proxy.pac?x HTTP/1.1\r\nHost: localhost\r\n\r\n") == PageRequested(
-        "/proxy.pac", head_only=True
+        "/proxy.pac", head_only=True, asked="localhost"
     )
