@@ -48,6 +48,8 @@ MODULES = (
     "sstpsocks/net/downloads.py",
     "sstpsocks/net/memory.py",
     "sstpsocks/net/outer.py",
+    "sstpsocks/net/uploads.py",
+    "sstpsocks/net/tcp/upload.py",
     "sstpsocks/net/receive_run.py",
     "sstpsocks/net/scheduler.py",
     "sstpsocks/net/tcp/acks.py",

@@ -80,6 +80,8 @@ class NetCounters:
     """Connections established that use ECN (RFC 3168; no MIB object)."""
     tcp_ecn_reductions: int = 0
     """Times a congestion window was reduced for an ECN-Echo (no MIB object)."""
+    tcp_upload_reductions: int = 0
+    """Times a congestion window was reduced because the tunnel's queue had grown long (no MIB object)."""
     tcp_half_open_drops: int = 0
     """Half-open connections that made room for newer ones (no MIB object)."""
     tcp_in_ce_segs: int = 0

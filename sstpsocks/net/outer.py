@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Final
 
 from .downloads import Downloads
+from .uploads import Uploads
 
 # The server's last sign of life counts as progress for so long. Shorter than the shortest retransmission timeout, so
 # that a stall between two of them is noticed.
@@ -32,7 +33,7 @@ LONGEST_WAIT: Final = 15.0
 class OuterPath:
     """The state of the connection to the server, as far as inner timers need it. Times as everywhere: seconds."""
 
-    __slots__ = ("answered_through", "blocked", "downloads", "last_received", "witness_wanted")
+    __slots__ = ("answered_through", "blocked", "downloads", "last_received", "uploads", "witness_wanted")
 
     def __init__(self) -> None:
         self.blocked = False
@@ -45,6 +46,8 @@ class OuterPath:
         """A timer waits: an echo request should be sent."""
         self.downloads = Downloads()
         """How the downloads share the connection."""
+        self.uploads = Uploads()
+        """The queue that the uploads fill."""
 
     def __repr__(self) -> str:
         state = "blocked" if self.blocked else "open"

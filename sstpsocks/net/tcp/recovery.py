@@ -11,7 +11,7 @@ from typing import Final
 
 from ...base.seqnum import MASK, le, lt
 from ...errors import ConnectionLost
-from . import black_hole, ecn, sack_recovery
+from . import black_hole, ecn, sack_recovery, upload
 from .progress import advance
 from .sack_recovery import acknowledge
 from .tcb import Tcb
@@ -44,7 +44,7 @@ def new_ack(tcb: Tcb, ack: int, now: float, *, echo: bool = False) -> None:
         if lt(tcb.recover, ack):
             # Keep it one behind: it has served, and must not grow so old that it compares as new.
             tcb.recover = (ack - 1) & MASK
-            if not echo:
+            if not echo and not upload.reduced(tcb, count, rtt, now):
                 tcb.congestion.acknowledged(count, flight, now, rtt)
         else:
             # RFC 3465 section 2.3: L is one SMSS in the slow start after a timeout: an ACK may jump over data that

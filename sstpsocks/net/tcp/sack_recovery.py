@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...base.seqnum import distance, lt
-from . import ecn, tlp
+from . import ecn, tlp, upload
 from .progress import advance
 from .scoreboard import Scoreboard, Transmission
 from .tcb import Tcb
@@ -99,7 +99,7 @@ def acknowledge(
     elif recovering:
         if tcb.rto_recovery and count:
             tcb.congestion.acknowledged(min(octets, _GROWTH_LIMIT * tcb.snd_mss), flight, now, rtt)
-    elif count and not echo:
+    elif count and not echo and not upload.reduced(tcb, count, rtt, now):
         tcb.congestion.acknowledged(count, flight, now, rtt)
     _timers(tcb, board, count > 0, now)
 

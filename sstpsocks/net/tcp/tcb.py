@@ -65,6 +65,7 @@ class Tcb:
     __slots__ = (
         "ack_now",
         "bare_ack_first",
+        "before_upload_reduction",
         "black_hole",
         "builder",
         "challenge_acks",
@@ -172,6 +173,7 @@ class Tcb:
         "ts_recent_age",
         "unacked_segments",
         "undo",
+        "upload_reduction",
         "user_timeout",
         "wait_deadline",
     )
@@ -359,6 +361,10 @@ class Tcb:
         """The window was reduced: the next segment with new data says CWR."""
         self.cwr_end: int | None = None
         """SND.MAX when the window was reduced last, or when CWR was said; None once that is passed."""
+        self.upload_reduction = 0
+        """The number of the reduction for the sake of the tunnel's queue that was made last (upload.py)."""
+        self.before_upload_reduction: CongestionControl | None = None
+        """What it was before; None where that is not to come back."""
 
         # Acknowledgements and other output
         self.ack_now = False
