@@ -115,7 +115,6 @@ def test_curl_fetches_an_address_by_protocols_without_names(
 
 
 def test_curl_uploads_through_the_http_proxy(tunnel: Client, server: Server, curl: str, tmp_path: Path) -> None:
-    server.need("inside")  # the lab whose upload server is known to keep to HTTP/1.1
     source = tmp_path / "source"
     source.write_bytes(os.urandom(1 << 20))
     command = [curl, "-sSf", "--proxy", port_of(tunnel, "http"), "--upload-file", str(source)]
