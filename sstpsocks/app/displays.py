@@ -65,7 +65,7 @@ def shows_steps(display: Display) -> bool:
     return isinstance(display, TerminalDisplay)
 
 
-def open_display(stream: TextIO, log: LogSettings, chosen: str, environ: Mapping[str, str], *more: Display) -> Display:
+def open_display(stream: TextIO, log: LogSettings, chosen: str, environ: Mapping[str, str]) -> Display:
     """Return what is told what happens. ``chosen``: the format that log lines have (logs.py)."""
     display = choose_display(stream, log.format, log.verbosity, environ)
     if isinstance(display, LogDisplay):
@@ -75,4 +75,4 @@ def open_display(stream: TextIO, log: LogSettings, chosen: str, environ: Mapping
         )
     elif log.file is not None:
         display = Displays(display, LogDisplay(stream, line=False, record=True))
-    return Displays(display, *more) if more else display
+    return display

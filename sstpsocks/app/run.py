@@ -9,6 +9,7 @@ At the end the ports go first and the tunnels after them, so that what was open 
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import trio
@@ -35,6 +36,7 @@ from .readyfile import Ready, ReadyFile
 from .reload import Reload
 from .signals import run_until_signalled
 from .slots import NoNetwork, RoutedAnswers
+from .systemd import keep_watchdog, notifier
 
 # Files beside those of the connections: the tunnel's socket, listeners, the event loop's own, log and capture.
 SPARE_FILES = 128
@@ -78,8 +80,19 @@ class _Run:
             self._session,
             on_first=self._display.ending,
             on_second=self._leave_at_once,
-            on_hang_up=self._reload.run if self._reload.possible else None,
+            on_hang_up=self._load_again if self._reload.possible else None,
         )
+
+    def _load_again(self) -> None:
+        systemd = notifier(os.environ)
+        if systemd is not None and self._reload.ready:
+            systemd.reload(self._reload.run)
+        else:
+            self._reload.run()
+
+    def _behind(self) -> float:
+        tunnels = [member.slot.tunnel for member in self._members]
+        return max((tunnel.network.behind for tunnel in tunnels if tunnel is not None), default=0.0)
 
     def _leave_at_once(self) -> None:
         if self._ready_file is not None:
@@ -104,6 +117,7 @@ class _Run:
             await prepare_passwords(configuration, self._display)
             async with trio.open_nursery() as nursery:
                 try:
+                    nursery.start_soon(keep_watchdog, os.environ, self._behind)
                     for member in self._members:
                         nursery.start_soon(self._run_member, member, listen, nursery.cancel_scope)
                     for member in self._members:

@@ -123,6 +123,11 @@ class Driver:
         if not self._finished:
             self._turn(action)
 
+    @property
+    def behind(self) -> float:
+        """Seconds by which it is late with what its timers want; a healthy driver is late by a turn."""
+        return 0.0 if self._finished else max(0.0, self.now() - self._deadline())
+
     # The loop
 
     async def _read_loop(self) -> None:

@@ -231,6 +231,12 @@ class Session:
         return driver.round_trip() if driver is not None else None
 
     @property
+    def behind(self) -> float:
+        """Seconds by which the work of the tunnel is late; much of it means that its driver is stuck."""
+        connection = self._connection
+        return connection.driver.behind if connection is not None and connection.driver is not None else 0.0
+
+    @property
     def local_addresses(self) -> tuple[IPAddress, ...]:
         """Our addresses in the tunnel; empty while it is down."""
         return self._connection.addresses if self._connection is not None and self.up else ()

@@ -251,11 +251,16 @@ class _Runner:
         return trio.run(until_signalled)
 
     def _open_display(self, log: LogSettings) -> Display:
-        from ..displays import open_display
+        from ..displays import Displays, open_display
         from ..logs import log_format, set_up_logging
 
         self.verbosity = log.verbosity
         display = open_display(sys.stderr, log, log_format(sys.stderr, log, os.environ), os.environ)
+        if "NOTIFY_SOCKET" in os.environ:
+            from ..systemd import NotifyDisplay, notifier
+
+            systemd = notifier(os.environ)
+            display = Displays(display, NotifyDisplay(systemd)) if systemd is not None else display
         set_up_logging(sys.stderr, display, log)
         self._display = display
         return display
