@@ -1,0 +1,290 @@
+"""The faults of the server and of the way to it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.campaign.bench import Bench
+from tests.campaign.labs import Lab, SilentPath, SoftEther, Sstpd, other_certificate, renewed_certificate
+
+EXIT_UNTRUSTED = 4
+EXIT_REFUSED = 5
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong."""
+
+    name: str
+    servers: tuple[str, ...]
+    play: Callable[[Bench], None]
+    long: bool = False
+    """Only in the long form."""
+
+
+BOTH = ("sstpd", "softether")
+SSTPD = ("sstpd",)
+SOFTETHER = ("softether",)
+
+
+def outage(
+    bench: Bench,
+    strike: Callable[[], object],
+    mend: Callable[[], object],
+    lasting: float,
+    *,
+    must_survive: bool | None,
+    limit: float | None = None,
+) -> None:
+    """Do the fault, wait, undo it, and see how everything comes back."""
+    # Not always at the same moment of what the flows do.
+    time.sleep(random.Random(bench.seed).uniform(0, 0.5))
+    bench.open_flows()
+    with bench.probing() as prober:
+        struck = time.monotonic()
+        bench.mark()
+        strike()
+        time.sleep(lasting)
+        mend()
+        back = time.monotonic()
+        bench.expect_back(prober, back, limit=limit)
+        time.sleep(1.5)
+        bench.result.programs = prober.said(struck, back)
+    bench.end_flows(must_survive=must_survive)
+    bench.expect_nothing_wrong()
+    bench.expect_nothing_left()
+
+
+def killed(lasting: float, keeps: bool | None = True) -> Callable[[Bench], None]:
+    """SIGKILL; the kernel ends the outer connection."""
+
+    def play(bench: Bench) -> None:
+        bench.start()
+        outage(
+            bench, bench.lab.kill, bench.lab.start, lasting, must_survive=keeps if bench.lab.name == "sstpd" else None
+        )
+
+    return play
+
+
+def reset(bench: Bench) -> None:
+    """The outer connection is reset, and the server is there at once."""
+    bench.start(relayed=True)
+    assert bench.relay is not None
+    outage(bench, bench.relay.reset, lambda: None, 0, must_survive=None if bench.lab.name != "sstpd" else True)
+
+
+def reset_and_refused(bench: Bench) -> None:
+    """The outer connection is reset, and for a while every new one, too."""
+    bench.start(relayed=True)
+    relay = bench.relay
+    assert relay is not None
+
+    def strike() -> None:
+        relay.refusing = True
+        relay.reset()
+
+    def mend() -> None:
+        relay.refusing = False
+
+    outage(bench, strike, mend, 30.0 if bench.long else 4.0, must_survive=None if bench.lab.name != "sstpd" else True)
+
+
+def stalled(lasting: float) -> Callable[[Bench], None]:
+    """SIGSTOP: everything is taken by the server's kernel, nothing is answered."""
+
+    def play(bench: Bench) -> None:
+        bench.start()
+        # A tunnel that was held for dead at 45 s has another address while the server has not seen the end of the old.
+        must_survive = True if lasting < 40 else None
+        outage(bench, bench.lab.pause, bench.lab.resume, lasting, must_survive=must_survive)
+
+    return play
+
+
+def swallowed(lasting: float) -> Callable[[Bench], None]:
+    """Packets vanish on the way in both directions; nobody is told."""
+
+    def play(bench: Bench) -> None:
+        bench.start()
+        path = SilentPath(bench.lab)
+        try:
+            # The kernels' retransmissions come back after as long again as the outage took.
+            outage(bench, path.cut, path.mend, lasting, must_survive=True if lasting < 40 else None, limit=lasting + 3)
+        except BaseException:
+            path.mend()
+            raise
+
+    return play
+
+
+def half_open(bench: Bench) -> None:
+    """A box on the way takes everything and passes nothing on; new connections work."""
+    bench.start(relayed=True)
+    relay = bench.relay
+    assert relay is not None
+    begin = time.monotonic()
+    bench.open_flows()
+    with bench.probing() as prober:
+        bench.mark()
+        struck = time.monotonic()
+        relay.swallowing = True
+        time.sleep(1)
+        while "dialling again" not in bench.client.log and time.monotonic() < begin + 60:
+            time.sleep(0.05)
+        noticed = time.monotonic()
+        relay.swallowing = False
+        if noticed - struck > 46:
+            bench.problem(f"noticed after {noticed - struck:.1f} s, not within 45 s")
+        # What is left of the old way is gone, as the box's own table forgets it.
+        bench.expect_back(prober, noticed)
+        time.sleep(1.5)
+        bench.result.programs = f"noticed after {noticed - struck:.1f} s; " + prober.said(struck, noticed)
+    bench.end_flows(must_survive=None)
+    bench.expect_nothing_wrong()
+    bench.expect_nothing_left()
+
+
+def aborted(bench: Bench) -> None:
+    """SSTP Call Abort, at a time of the server's own."""
+    server = sstpd(bench.lab)
+    ended_by_server(bench, server, "--abort-after")
+
+
+def disconnected(bench: Bench) -> None:
+    """LCP Terminate-Request and SSTP Call Disconnect, at a time of the server's own."""
+    ended_by_server(bench, sstpd(bench.lab), "--disconnect-after")
+
+
+def ended_by_server(bench: Bench, server: Sstpd, option: str) -> None:
+    """The server ends each call after a while."""
+    server.kill()
+    server.start(option, "9")
+    try:
+        bench.start()
+        bench.open_flows()
+        with bench.probing() as prober:
+            deadline = time.monotonic() + 20
+            while "dialling again" not in bench.client.log and time.monotonic() < deadline:
+                time.sleep(0.005)
+            struck = time.monotonic()
+            bench.expect_back(prober, struck + 0.001)
+            time.sleep(1.5)
+            bench.result.programs = prober.said(struck - 0.5, struck + (bench.result.recovery or 3.0))
+        bench.end_flows(must_survive=True)
+        bench.expect_nothing_wrong()
+        bench.expect_nothing_left()
+    finally:
+        server.kill()
+        server.start()
+
+
+def stopped_in_order(bench: Bench) -> None:
+    """The server's service is stopped, which ends the call in order, and started again."""
+    bench.start()
+    outage(bench, bench.lab.terminate, bench.lab.start, 3.0, must_survive=bench.lab.name == "sstpd" or None)
+
+
+def administrator(bench: Bench) -> None:
+    """An administrator ends the user's session."""
+    assert isinstance(bench.lab, SoftEther)
+    bench.start()
+    outage(bench, bench.lab.disconnect_user, lambda: None, 0, must_survive=None)
+
+
+def another_address(bench: Bench) -> None:
+    """The server comes back and gives another inner address: flows cannot survive, and must be told at once."""
+    server = sstpd(bench.lab)
+    bench.start()
+    try:
+        outage(bench, server.kill, lambda: server.start(*server.other_addresses()), 2.0, must_survive=False)
+        if "address" not in bench.client.log:
+            bench.problem("no line tells of the other address")
+    finally:
+        server.kill()
+        server.start()
+
+
+def certificate_renewed(bench: Bench) -> None:
+    """The certificate is renewed by the same authority: nobody should notice."""
+    server = sstpd(bench.lab)
+    bench.start()
+
+    def mend() -> None:
+        server.set_certificate(*renewed_certificate(server.folder))
+        server.start()
+
+    outage(bench, server.kill, mend, 1.0, must_survive=True)
+
+
+def certificate_forged(bench: Bench) -> None:
+    """Another authority's certificate: the program must not connect, and say so."""
+    server = sstpd(bench.lab)
+    kept = (server.folder / "server.pem").read_bytes(), (server.folder / "server.key").read_bytes()
+    bench.start()
+    try:
+        bench.open_flows()
+        bench.mark()
+        server.kill()
+        server.set_certificate(*other_certificate(server.settings["SERVER_NAME"], server.settings["HOST"]))
+        server.start()
+        bench.expect_exit(EXIT_UNTRUSTED, 15)
+        bench.end_flows(must_survive=False)
+        bench.expect_nothing_left()
+    finally:
+        server.kill()
+        server.set_certificate(*kept)
+        server.start()
+
+
+def password_changed(bench: Bench) -> None:
+    """The password that the program has is refused at the next log-in: once, and never again."""
+    kept = bench.lab.settings["PASSWORD"]
+    bench.start(relayed=True)
+    assert bench.relay is not None
+    bench.open_flows()
+    bench.mark()
+    try:
+        if isinstance(bench.lab, SoftEther):
+            bench.lab.set_password("another-secret")
+            bench.relay.reset()
+        else:
+            bench.lab.set_password("another-secret")
+        bench.expect_exit(EXIT_REFUSED, 20)
+        bench.end_flows(must_survive=False)
+        bench.expect_nothing_left()
+    finally:
+        bench.lab.set_password(kept)
+
+
+def sstpd(lab: Lab) -> Sstpd:
+    """The faults that need it."""
+    assert isinstance(lab, Sstpd)
+    return lab
+
+
+SERVER_FAULTS = (
+    Fault("server killed for 2 s", BOTH, killed(2)),
+    Fault("server killed for 30 s", BOTH, killed(30), long=True),
+    Fault("outer connection reset", BOTH, reset),
+    Fault("outer connection reset, then refused", BOTH, reset_and_refused),
+    Fault("server stalled for 3 s", BOTH, stalled(3)),
+    Fault("server stalled for 8 s", SSTPD, stalled(8)),
+    Fault("server stalled for 30 s", BOTH, stalled(30), long=True),
+    Fault("server stalled for 120 s", BOTH, stalled(120), long=True),
+    Fault("call aborted", SSTPD, aborted),
+    Fault("call disconnected in order", SSTPD, disconnected),
+    Fault("session ended by an administrator", SOFTETHER, administrator),
+    Fault("server stopped in order for 3 s", BOTH, stopped_in_order),
+    Fault("server back with another inner address", SSTPD, another_address),
+    Fault("certificate renewed", SSTPD, certificate_renewed),
+    Fault("certificate of somebody else", SSTPD, certificate_forged),
+    Fault("password changed", BOTH, password_changed),
+    Fault("packets vanish for 2 s", SSTPD, swallowed(2)),
+    Fault("packets vanish for 10 s", BOTH, swallowed(10), long=True),
+    Fault("packets vanish for 60 s", SSTPD, swallowed(60), long=True),
+    Fault("half-open: a box on the way swallows everything", SSTPD, half_open, long=True),
+)
