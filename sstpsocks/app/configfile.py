@@ -23,6 +23,10 @@ FOLDER_NAME = "sstpsocks"
 PROFILES = "profiles"
 DEFAULT_PROFILE = "default_profile"
 HOSTS = "hosts"
+USERS = "users"
+USER_FIELDS = ("what it is", "name", "password or file")
+"""What a user of the table is made of; NUL stands between them."""
+_USER_KEYS = ("password", "password_file")
 
 _KEY = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
 _TABLE_LINE = re.compile(rf"\s*\[\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*\]")
@@ -40,6 +44,8 @@ class FileValue:
     """Checked for its type only. Not in the repr: it may be a password."""
     line: int
     """Counted from 1; 0 when not known."""
+    parts: tuple[tuple[str, int], ...] = ()
+    """Of a table what each entry is called, "hosts.wiki.example", and its line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +122,7 @@ def load(path: Path, profiles: Sequence[str] = (), *, report: Report = _refuse) 
             listing = ", ".join(sorted(known)) or "none"
             line = 0 if profiles else lines.get((DEFAULT_PROFILE,), 0)
             report(_error(path, line, f'there is no profile "{name}"', hint=f"The profiles are: {listing}"))
-    secrets = {"password", "proxy_password"}
-    _check_permissions(path, report, has_password=any(secrets & set(values) for values in (defaults, *known.values())))
+    _check_permissions(path, report, has_password=any(map(_has_password, (defaults, *known.values()))))
     return ConfigFile(path, chosen, known, defaults)
 
 
@@ -162,13 +167,23 @@ class _Reader:
 
     def values(self, table: dict[str, Any], where: tuple[str, ...], other: set[str]) -> dict[str, FileValue]:
         known = keys_of(Place.FILE)
-        result = {}
+        result: dict[str, FileValue] = {}
         for key, value in table.items():
             if key in other:
                 continue
             line = self._line(*where, key)
             if key == HOSTS and isinstance(value, dict):
-                result["host"] = FileValue(BY_KEY["host"], self._hosts(value, line), line)
+                hosts = self._hosts(value, where, line)
+                before = result.get("host")
+                if before is not None and isinstance(before.value, tuple):
+                    parts = (*(before.parts or (("host", before.line),) * len(before.value)), *hosts.parts)
+                    hosts = FileValue(hosts.option, (*before.value, *_texts(hosts)), line, parts)
+                result["host"] = hosts
+                continue
+            if key == USERS:
+                users = self._users(value, where, line)
+                if users is not None:
+                    result[key] = users
                 continue
             if key not in known:
                 self._wrong(line, f'unknown key "{key}"', hint=_hint_for(key, (*known, *other)))
@@ -179,15 +194,45 @@ class _Reader:
                 result[key] = FileValue(option, typed, line)
         return result
 
-    def _hosts(self, table: dict[str, Any], line: int) -> tuple[str, ...]:
+    def _hosts(self, table: dict[str, Any], where: tuple[str, ...], line: int) -> FileValue:
         """Return the table of names and their addresses as the option "host" has them."""
-        pairs = []
+        pairs: list[str] = []
+        parts: list[tuple[str, int]] = []
         for name, addresses in table.items():
             several = addresses if isinstance(addresses, list) else [addresses]
-            if not all(isinstance(address, str) for address in several):
-                raise _error(self._path, line, f'"{HOSTS}.{name}" must be {Kind.LIST.value}: its addresses')
-            pairs += [f"{name}={address}" for address in several]
-        return tuple(pairs)
+            own_line = self._line(*where, HOSTS, name) or line
+            if all(isinstance(address, str) for address in several):
+                pairs += [f"{name}={address}" for address in several]
+                parts += [(f"{HOSTS}.{name}", own_line)] * len(several)
+            else:
+                # A dotted name without quotation marks is a table in TOML.
+                hint = ""
+                if isinstance(addresses, dict):
+                    hint = f'Put the name in quotation marks: "{name}.{next(iter(addresses), "")}"'
+                self._wrong(own_line, f'"{HOSTS}.{name}" must be {Kind.LIST.value}: its addresses', hint=hint)
+        return FileValue(BY_KEY["host"], tuple(pairs), line, tuple(parts))
+
+    def _users(self, table: Any, where: tuple[str, ...], line: int) -> FileValue | None:
+        """Return the table of users with what each password is, None when there is nothing in it that is right."""
+        if not isinstance(table, dict) or not table:
+            # An empty list must not open the port to everybody.
+            self._wrong(line, f'"{USERS}" must be a table of names with their passwords: [{USERS}]')
+            return None
+        entries: list[str] = []
+        parts: list[tuple[str, int]] = []
+        for name, value in table.items():
+            own_line = self._line(*where, USERS, name) or line
+            given = {"password": value} if isinstance(value, str) else value
+            kinds = list(given) if isinstance(given, dict) else []
+            if len(kinds) == 1 and kinds[0] in _USER_KEYS and isinstance(given[kinds[0]], str) and "\0" not in name:
+                entries.append("\0".join((kinds[0], name, given[kinds[0]])))
+                parts.append((f"{USERS}.{name}", own_line))
+            else:
+                unknown = [kind for kind in kinds if kind not in _USER_KEYS]
+                hint = _hint_for(unknown[0], _USER_KEYS) if unknown else ""
+                wanted = 'a password, or { password_file = "FILE" }'
+                self._wrong(own_line, f'"{USERS}.{name}" must be {wanted}', hint=hint)
+        return FileValue(BY_KEY[USERS], tuple(entries), line, tuple(parts)) if entries else None
 
     def _typed(self, option: Option, value: Any, line: int) -> str | int | float | bool | tuple[str, ...] | None:
         """Return the value, None when it is of the wrong type and that was reported."""
@@ -212,6 +257,16 @@ class _Reader:
             self._wrong(line, f'"{option.key}" must be {kind.value}')
             return None
         return value  # type: ignore[no-any-return]  # Any by tomllib's nature, checked above
+
+
+def _texts(value: FileValue) -> tuple[str, ...]:
+    return value.value if isinstance(value.value, tuple) else ()
+
+
+def _has_password(values: Mapping[str, FileValue]) -> bool:
+    users = values.get(USERS)
+    named = users is not None and any(entry.startswith("password\0") for entry in _texts(users))
+    return named or "password" in values or "proxy_password" in values
 
 
 def _hint_for(key: str, known: Iterable[str]) -> str:

@@ -50,7 +50,9 @@ def dns_addresses(layers: Layers) -> tuple[DnsAddress, ...]:
     addresses = tuple(dict.fromkeys(_parsed(layers, "dns_listen", parse_dns_address)))
     for address in addresses:
         if not (values.is_loopback(address.host) or layers.switch("dns_allow_remote")):
-            raise ConfigError(
+            setting = layers.find("dns_listen")
+            wrong = setting.error if setting is not None else ConfigError
+            raise wrong(
                 f"answering DNS on {address.host} would let other machines ask the private network's servers",
                 hint="Listen on 127.0.0.1, or say --dns-allow-remote",
             )
@@ -101,7 +103,10 @@ def _parsed(layers: Layers, key: str, parse: Callable[[str], T]) -> Iterable[T]:
     setting = layers.find(key)
     if setting is None or not isinstance(setting.value, tuple):
         return []
-    try:
-        return [parse(item) for item in setting.value]
-    except ValueError as error:
-        raise setting.error(str(error)) from None
+    parsed = []
+    for index, item in enumerate(setting.value):
+        try:
+            parsed.append(parse(item))
+        except ValueError as error:
+            raise setting.item(index).error(str(error)) from None
+    return parsed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +30,28 @@ class Setting:
     """How messages call it: "--mtu", "SSTPSOCKS_MTU" or "/etc/sstpsocks.toml, line 3: mtu"."""
     path: str = ""
     line: int = 0
+    parts: tuple[tuple[str, int], ...] = ()
+    """Of a table in a file what each entry is called, and its line."""
+
+    def with_value(self, value: Raw) -> Setting:
+        """Return the same with another value."""
+        return replace(self, value=value)
+
+    def item(self, index: int) -> Setting:
+        """Return one entry of a table with its own place, for what is wrong with it; of a list the list itself."""
+        if not self.parts:
+            return self
+        name, line = self.parts[index]
+        return replace(self, origin=f"{self.path}, line {line}: {name}", line=line, parts=())
+
+    def without(self, line: int) -> Setting | None:
+        """Return a table without the entries on a line, None when nothing is left, or it is no table."""
+        kept = [index for index, (_, own) in enumerate(self.parts) if own != line]
+        if not kept or not isinstance(self.value, tuple):
+            return None
+        return replace(
+            self, value=tuple(self.value[index] for index in kept), parts=tuple(self.parts[index] for index in kept)
+        )
 
     def error(self, message: str, *, hint: str = "") -> ConfigError:
         """Return the error that says what is wrong with this value, and where it stands."""
@@ -88,11 +110,11 @@ def file_layer(path: Path, values: Mapping[str, FileValue], report: Report | Non
         where = f"{path}, line {given.line}: {key}" if given.line else f"{path}: {key}"
         value = given.value
         option = given.option
-        setting = Setting(option, value, where, str(path), given.line)
+        setting = Setting(option, value, where, str(path), given.line, given.parts)
         if option.kind is Kind.PATH:
             # A file's own paths are relative to it: the program may be started anywhere.
             setting = _replace(setting, str(path.parent / os.path.expanduser(str(value))))
-        elif option.kind is Kind.LIST:
+        elif option.kind is Kind.LIST and not given.parts:
             items = value if isinstance(value, tuple) else (str(value),)
             setting = _replace(setting, _split_list(option, items))
         try:
@@ -105,7 +127,7 @@ def file_layer(path: Path, values: Mapping[str, FileValue], report: Report | Non
 
 
 def _replace(setting: Setting, value: Raw) -> Setting:
-    return Setting(setting.option, value, setting.origin, setting.path, setting.line)
+    return setting.with_value(value)
 
 
 def _split_list(option: Option, items: Iterable[str]) -> tuple[str, ...]:

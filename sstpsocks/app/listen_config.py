@@ -12,15 +12,13 @@ from ..base.listen_address import DEFAULT_MODE, Activated, ListenAddress, TcpAdd
 from ..errors import ConfigError
 from . import values
 from .credentials import first_line_of
-from .layers import Layers, Setting
+from .layers import Layers
 from .options import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
 from .private_files import check_private
+from .users_config import MAX_SOCKS_FIELD, users_of
 
 if TYPE_CHECKING:
     from ..proxy.users import Users
-
-MAX_SOCKS_FIELD = 255  # RFC 1929 section 2: lengths are one octet, 1 to 255
-MAX_USERS_FILE = 1 << 20  # octets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +29,7 @@ class ListenSettings:
     credentials: tuple[str, str] | None = field(default=None, repr=False)
     """User name and password that local programs must give (RFC 1929, HTTP Basic), None for none."""
     users: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """More of them, out of a file."""
+    """More of them, out of a file or the table [users]."""
     max_connections: int = DEFAULT_MAX_CONNECTIONS
     max_per_client: int | None = None
     """How many of them one client may have; None: as many as there are."""
@@ -61,7 +59,7 @@ def listen_settings(layers: Layers) -> ListenSettings:
         except ValueError as error:
             raise setting.error(str(error)) from None
     credentials = _credentials(layers)
-    users = _users(layers)
+    users = users_of(layers)
     allowed = bool(credentials or users) or layers.switch("allow_remote")
     for address in addresses:
         if isinstance(address, TcpAddress) and not (allowed or values.is_loopback(address.host)):
@@ -139,46 +137,3 @@ def _credentials(layers: Layers) -> tuple[str, str] | None:
         if not 1 <= len(text.encode()) <= MAX_SOCKS_FIELD:
             raise setting.error(f"SOCKS5 takes 1 to {MAX_SOCKS_FIELD} octets (RFC 1929)")
     return name, password
-
-
-def _users(layers: Layers) -> tuple[tuple[str, str], ...]:
-    setting = layers.find("socks_users_file")
-    if setting is None:
-        return ()
-    check_private(layers, setting)
-    return read_users(setting)
-
-
-def read_users(setting: Setting) -> tuple[tuple[str, str], ...]:
-    """Read a file with a line NAME:PASSWORD for each user; lines that are empty or begin with # say nothing.
-
-    Raises ConfigError; no message shows what is in it.
-    """
-    path = str(setting.value)
-    try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_USERS_FILE + 1)
-    except OSError as error:
-        raise setting.error(f"cannot read {path}: {error.strerror}") from None
-    if len(content) > MAX_USERS_FILE:
-        raise setting.error(f"{path} is larger than {MAX_USERS_FILE} octets")
-    try:
-        lines = content.decode("utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise setting.error(f"{path} is not UTF-8") from None
-    users: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        name, colon, password = line.partition(":")
-        if not colon:
-            raise setting.error(f"{path}, line {number}: it is not NAME:PASSWORD")
-        if not all(1 <= len(text.encode()) <= MAX_SOCKS_FIELD for text in (name, password)):
-            raise setting.error(f"{path}, line {number}: name and password have 1 to {MAX_SOCKS_FIELD} octets each")
-        if name in users:
-            raise setting.error(f"{path}, line {number}: this user stands above already")
-        users[name] = password
-    if not users:
-        # An empty list must not open the port to everybody.
-        raise setting.error(f"{path} names no user")
-    return tuple(users.items())

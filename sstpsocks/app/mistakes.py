@@ -17,7 +17,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..tunnel.client_certificate import PassphraseNeeded
 from .config import build
-from .configfile import ConfigFile, load
+from .configfile import HOSTS, ConfigFile, load
 from .layers import Layer, Setting, file_layer
 from .options import BY_KEY
 from .sources import combine
@@ -25,7 +25,7 @@ from .sources import combine
 EXIT_MISTAKES = 2
 
 _PASSWORDS = ("password", "password_file", "password_command", "keyring")
-_KEY = re.compile(r'(?:unknown key )?"?([A-Za-z_][A-Za-z0-9_-]*)"?(: | must | \Z|\Z)')
+_KEY = re.compile(r'(?:unknown key )?"?([A-Za-z_][A-Za-z0-9_-]*(?:\.[^\s:"]+)?)"?(: | must | \Z|\Z)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,8 @@ class _Search:
         text = str(error).removeprefix(f"{self._path}, line {line}: ").removeprefix(f"{self._path}: ")
         key = ""
         found = _KEY.match(text)
-        if found is not None and (found[1] in BY_KEY or text.startswith("unknown key")):
+        known = found is not None and found[1].partition(".")[0] in (*BY_KEY, HOSTS)
+        if found is not None and (known or text.startswith("unknown key")):
             key = found[1]
             text = text.removeprefix(f"{key}: ")
         self._mistakes[Mistake(line, key, text, error.hint)] = None
@@ -150,9 +151,9 @@ class _Search:
                 known = isinstance(error, PassphraseNeeded) or any(_mentions(error, key) for key in taken_out)
                 if not known:
                     self.add(error)
-                keys = _take_out(tables, error)
+                keys, fewer = _take_out(tables, error)
                 taken_out |= keys
-                if not keys:
+                if not keys and not fewer:
                     return
             else:
                 self._warnings |= dict.fromkeys(configuration.warnings)
@@ -170,12 +171,19 @@ def _line_of(error: ConfigError) -> int:
     return error.line or (int(said[1]) if said is not None else 0)
 
 
-def _take_out(tables: list[Layer], error: ConfigError) -> set[str]:
-    """Remove what stands on the line of the error, and return its keys."""
+def _take_out(tables: list[Layer], error: ConfigError) -> tuple[set[str], bool]:
+    """Remove what stands on the line of the error; return the keys that are gone, and whether a table lost an entry."""
     found = set()
+    fewer = False
+    line = _line_of(error)
     for table in tables:
         for key, setting in list(table.items()):
-            if setting.line and setting.line == _line_of(error):
-                del table[key]
-                found.add(key)
-    return found
+            if line and line in (setting.line, *(own for _, own in setting.parts)):
+                rest = setting.without(line)
+                if rest is not None:
+                    table[key] = rest
+                    fewer = True
+                else:
+                    del table[key]
+                    found.add(key)
+    return found, fewer

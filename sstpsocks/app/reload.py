@@ -25,7 +25,7 @@ from .options import OPTIONS
 from .sources import Sources
 
 _RULES = "rule"
-_USERS = ("socks_user", "socks_password_file", "socks_users_file")
+_USERS = ("socks_user", "socks_password_file", "socks_users_file", "users")
 _NAMES = ("host", "dns_suffix", "dns_server", "dns_rest")
 _LOUDNESS = ("verbose", "quiet", "log_level")
 _EXCHANGEABLE = frozenset((_RULES, *_USERS, *_NAMES, *_LOUDNESS))

@@ -10,7 +10,7 @@ import re
 
 from .layers import Layers, Raw, Setting
 from .options import BY_KEY, OPTIONS, SHARED, Option, Place
-from .sources import Sources
+from .sources import PORTS, Sources
 from .toml_text import toml_key, toml_value
 
 _USER_INFORMATION = re.compile(r"(://[^/@:]*):[^/@]*@")
@@ -25,7 +25,7 @@ def show_toml(sources: Sources) -> str:
         return "\n".join([title, *_lines(layers, _in_file())]) + "\n"
     names = ", ".join(toml_value(name) for name in sources.tunnels)
     lines = [f"default_profile = [{names}]"]
-    lines += _lines(sources.shared, [option for option in _in_file() if option.key in (*SHARED, "listen")])
+    lines += _lines(sources.shared, [option for option in _in_file() if option.key in (*SHARED, *PORTS)])
     for name, layers in sources.tunnels.items():
         lines += ["", f"[profiles.{toml_key(name)}]"]
         # A profile without a port has none of its own.
@@ -41,7 +41,7 @@ def show_json(sources: Sources) -> str:
     }
     if len(sources.tunnels) > 1:
         shared = _values(sources.shared)
-        document["shared"] = {key: value for key, value in shared.items() if key in (*SHARED, "listen")}
+        document["shared"] = {key: value for key, value in shared.items() if key in (*SHARED, *PORTS)}
     return json.dumps(document, indent=2)
 
 

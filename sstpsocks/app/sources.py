@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # With several tunnels these must come from the profiles.
 _ONE_TUNNEL_ONLY = ("server", "connect_to", "address")
 # With several tunnels these mean one thing in a profile and another outside.
-_PORTS = frozenset(("listen", "local_forward", "remote_forward"))
+PORTS = frozenset(("listen", "local_forward", "remote_forward"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def combine(
                 )
     # The ports of a profile are its own; flags and variables are about the shared ones.
     without = tuple(
-        {key: setting for key, setting in layer.items() if key not in _PORTS} for layer in (*given, defaults)
+        {key: setting for key, setting in layer.items() if key not in PORTS} for layer in (*given, defaults)
     )
     tunnels = {name: Layers((*without[:2], profile, without[2])) for name, profile in profiles.items()}
     return Sources(tunnels, Layers((*given, defaults)), file)

@@ -25,6 +25,7 @@ OPTIONS: tuple[Option, ...] = (
     _TOPIC.text("socks-user", "NAME", "the user name that local programs must give"),
     _TOPIC.file("socks-password-file", "the password that they must give is the first line of FILE"),
     _TOPIC.file("socks-users-file", "more users: a line NAME:PASSWORD each, in a FILE that only its owner can read"),
+    _TOPIC.secret_table("users", "users with their passwords: NAME = PASSWORD, or NAME = { password_file = FILE }"),
     _TOPIC.integer(
         "max-connections",
         "N",

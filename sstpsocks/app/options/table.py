@@ -107,6 +107,17 @@ class Topic:
         text = f"{explanation}; not on the command line, where every user of the machine can read it"
         return Option(name=name, group=self.heading, help=text, places=NOT_ON_THE_COMMAND_LINE, secret=True)
 
+    def secret_table(self, name: str, explanation: str) -> Option:
+        """Return what is written as a table of the configuration file only, and never shown."""
+        return Option(
+            name=name,
+            kind=Kind.LIST,
+            group=self.heading,
+            help=explanation,
+            places=frozenset({Place.FILE}),
+            secret=True,
+        )
+
     def choice(self, name: str, metavar: str, explanation: str, *, choices: tuple[str, ...], default: str) -> Option:
         """Return an option whose value is one of a few words."""
         return Option(

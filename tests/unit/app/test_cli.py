@@ -211,6 +211,7 @@ def test_the_documentation_lists_every_option() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     for option in OPTIONS:
         name = option.variable if Place.ENVIRONMENT in option.places else option.flag
+        name = option.key if option.places == {Place.FILE} else name
         (row,) = [line for line in text.splitlines() if line.startswith("|") and f"`{name}`" in line]
         assert (f"`{option.variable}`" in row) is (Place.ENVIRONMENT in option.places)
         assert (f"`{option.flag}`" in row) is (Place.FLAG in option.places)

@@ -253,6 +253,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "profile",
         "quiet",
         "stdio-forward",
+        "users",
     }
     assert set(given) | left_out == {option.name for option in OPTIONS}
 
@@ -290,7 +291,7 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
 
 def test_every_option_but_the_password_has_a_flag() -> None:
     without = {option.name for option in OPTIONS if Place.FLAG not in option.places}
-    assert without == {"password", "proxy-password"}
+    assert without == {"password", "proxy-password", "users"}
 
 
 def test_a_stronger_password_source_hides_a_weaker_one(tmp_path: Path) -> None:

@@ -119,3 +119,38 @@ def test_a_users_file_that_others_can_read_is_refused(tmp_path: Path, mode: int)
 def test_a_users_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         listen(tmp_path, "--socks-users-file", str(tmp_path / "users"))
+
+
+USERS = """
+[users]
+bob = "correct horse"
+"carol@corp" = { password_file = "carol" }
+"""
+
+
+def test_users_come_from_a_table_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "carol").write_text("battery staple\nmore\n")
+    (tmp_path / "carol").chmod(0o600)
+    settings = listen(tmp_path, file=f'listen = "0.0.0.0:1080"{USERS}')
+    assert settings.all_users == (("bob", "correct horse"), ("carol@corp", "battery staple"))
+    assert settings.open_to_all, "programs must log in"
+    more = users_file(tmp_path, b"dave:x\n")
+    assert [name for name, _ in listen(tmp_path, "--socks-users-file", more, file=USERS).all_users] == [
+        "dave",
+        "bob",
+        "carol@corp",
+    ]
+
+
+def test_a_user_of_the_table_who_is_in_the_file_as_well_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "carol").write_text("x")
+    (tmp_path / "carol").chmod(0o600)
+    more = users_file(tmp_path, b"bob:x\n")
+    with pytest.raises(ConfigError, match=r"line 7: users\.bob: .* as well"):
+        listen(tmp_path, "--socks-users-file", more, file=f"\n{USERS}".rstrip())
+
+
+def test_users_of_the_table_are_in_no_repr(tmp_path: Path) -> None:
+    (tmp_path / "carol").write_text("battery staple")
+    (tmp_path / "carol").chmod(0o600)
+    assert "correct horse" not in repr(listen(tmp_path, file=USERS))

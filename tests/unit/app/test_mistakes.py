@@ -146,3 +146,78 @@ def test_no_secret_is_in_the_report(tmp_path: Path) -> None:
     found = mistakes(tmp_path, text)
     assert [line for line, _, _ in found] == [2, 3, 4]
     assert "hunter2" not in repr(found)
+
+
+def test_what_is_wrong_in_a_table_of_hosts_has_its_own_line_and_the_rest_is_looked_at(tmp_path: Path) -> None:
+    text = """\
+server = "h"
+host = ["printer.test=10.0.0.300"]
+mtu = 7
+[hosts]
+good = "10.0.0.1"
+bad = "10.0.0.256"
+"two.test" = ["10.0.0.2", "fe80::x"]
+dotted.test = "10.0.0.3"
+number = 7
+"""
+    found = mistakes(tmp_path, text)
+    assert [(line, key) for line, key, _ in found] == [
+        (2, "host"),
+        (3, "mtu"),
+        (6, "hosts.bad"),
+        (7, "hosts.two.test"),
+        (8, "hosts.dotted"),
+        (9, "hosts.number"),
+    ]
+    assert 'Put the name in quotation marks: "dotted.test"' in found[4][2]
+
+
+def test_what_is_wrong_in_a_table_of_users_has_its_own_line_and_shows_no_password(tmp_path: Path) -> None:
+    (tmp_path / "bob").write_text("from a file\n")
+    (tmp_path / "bob").chmod(0o600)
+    text = f"""\
+server = "h"
+[users]
+alice = "hunter22"
+bob = {{ password_file = "bob" }}
+carol = {{ password_file = "nowhere" }}
+dave = {{ pasword = "hunter22" }}
+eve = ["hunter22"]
+frank = ""
+grace = "{"hunter22" * 40}"
+"""
+    found = mistakes(tmp_path, text)
+    assert [(line, key) for line, key, _ in found] == [
+        (5, "users.carol"),
+        (6, "users.dave"),
+        (7, "users.eve"),
+        (8, "users.frank"),
+        (9, "users.grace"),
+    ]
+    assert 'Did you mean "password"?' in found[1][2]
+    assert "hunter22" not in repr(found)
+    assert [line for line, *_ in mistakes(tmp_path, "[users]\n")] == [1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
+def test_users_whose_passwords_everybody_reads_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[users]\nalice = "x"\n')
+    path.chmod(0o644)
+    assert "holds a password" in find_mistakes(path, {}).mistakes[0].message
+    (tmp_path / "alice").write_text("x")
+    (tmp_path / "alice").chmod(0o600)
+    path.write_text('[users]\nalice = { password_file = "alice" }\n')
+    assert find_mistakes(path, {}).mistakes == ()
+    (tmp_path / "alice").chmod(0o644)
+    (mistake,) = find_mistakes(path, {}).mistakes
+    assert (mistake.line, mistake.key) == (2, "users.alice")
+
+
+def test_an_address_that_others_reach_is_told_with_its_line(tmp_path: Path) -> None:
+    text = 'server = "h"\ndns_listen = "0.0.0.0:5353"\nlocal_forward = "*:80:h:80"\nlisten = "0.0.0.0:1080"\n'
+    assert [(line, key) for line, key, _ in mistakes(tmp_path, text)] == [
+        (2, "dns_listen"),
+        (3, "local_forward"),
+        (4, "listen"),
+    ]

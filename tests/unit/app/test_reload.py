@@ -132,7 +132,7 @@ def test_a_port_that_others_reach_does_not_lose_its_users_because_the_file_names
 ) -> None:
     world = World(tmp_path, users_file("bob:one\n") + 'listen = "0.0.0.0:1080"\n')
     lines = world.after('listen = "127.0.0.1:1080"\n')
-    assert lines[0] == "needs a restart: listen, socks_user, socks_password_file, socks_users_file"
+    assert lines[0] == "needs a restart: listen, socks_user, socks_password_file, socks_users_file, users"
     assert world.reload.users_of().check(b"bob", b"one")
     assert world.reload.users_of().required
 

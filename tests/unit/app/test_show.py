@@ -75,3 +75,16 @@ def test_as_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert work["password"]["value"] == "(hidden)"
     assert work["hlak"]["from"] == "default"
     assert work["user"]["from"] == "file"
+
+
+def test_users_are_hidden_and_forwards_of_all_tunnels_shown(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    forwards = 'local_forward = "80:a:80"\n[users]\nbob = "hunter2"\n[profiles.work]\nlocal_forward = "81:b:81"'
+    config.write_text(config.read_text().replace("[profiles.work]", forwards, 1))
+    both = shown(capsys, "--profile", "work", "--profile", "my lab")
+    top, _, profiles = both.partition("[profiles.work]")
+    assert 'local_forward = "80:a:80"' in top
+    assert "81:b:81" not in top
+    assert 'local_forward = "81:b:81"' in profiles
+    assert "# users = (hidden)" in shown(capsys, "--profile", "work")
+    document = json.loads(shown(capsys, "--json", "--profile", "work", "--profile", "my lab"))
+    assert document["shared"]["local_forward"]["value"] == ["80:a:80"]
