@@ -23,6 +23,7 @@ from .login_config import NOBODY, username_of
 from .proxy_config import ProxyConfiguration
 from .rules_config import check_names, rules_of
 from .sources import Sources, check_together, read_sources
+from .status_config import NO_STATUS, StatusSettings, status_settings
 from .tls_config import first_use, tls_settings, tls_warnings
 from .tunnel_config import tunnel_settings
 
@@ -71,6 +72,8 @@ class Configuration:
     """Which way a connection takes; what none is about goes to the first tunnel."""
     forwards: ForwardSettings = NO_FORWARDS
     """Single ports that lead through the tunnel, of several through that which the rules choose."""
+    status: StatusSettings = NO_STATUS
+    """Where the status page is, if anywhere."""
     output: OutputSettings
     name: str = ""
     """Of the profile behind ``tunnel``; empty when none was chosen."""
@@ -163,6 +166,7 @@ def build(
         dns_listen=dns_addresses(sources.shared),
         rules=rules_of(sources.shared, tuple(sources.tunnels)),
         forwards=forward_settings(sources.shared),
+        status=status_settings(sources.shared),
         output=output,
         first_use_prompt=prompt,
         warnings=tuple(warnings),

@@ -65,6 +65,7 @@ async def serve_port(outlet: Outlet, listen: ListenSettings, listeners: Listener
         max_per_client=listen.max_per_client,
         numbers=_NUMBERS,
     )
+    listeners.served_by = server
     await server.serve(listeners)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,8 @@ from ..base.listen_address import DEFAULT_MODE, Activated, ListenAddress, TcpAdd
 from ..errors import ConfigError
 from . import values
 from .credentials import first_line_of
-from .layers import Layers
-from .options import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
+from .layers import Layers, Setting
+from .options import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS, option_of
 from .private_files import check_private
 from .users_config import MAX_SOCKS_FIELD, users_of
 
@@ -49,26 +50,18 @@ class ListenSettings:
 def listen_settings(layers: Layers) -> ListenSettings:
     """Return the settings of the port. Raises ConfigError."""
     setting = layers.find("listen")
-    if setting is None:
-        addresses: tuple[ListenAddress, ...] = (parse_listen_address(DEFAULT_LISTEN),)
-    else:
-        given = setting.value if isinstance(setting.value, tuple) else (str(setting.value),)
-        folder = Path(setting.path).parent if setting.path else Path()
-        try:
-            addresses = tuple(dict.fromkeys(parse_listen_address(text, folder) for text in given))
-        except ValueError as error:
-            raise setting.error(str(error)) from None
-    credentials = _credentials(layers)
+    addresses = (parse_listen_address(DEFAULT_LISTEN),) if setting is None else listen_addresses(setting)
+    credentials = credentials_of(layers, "socks_user", "socks_password_file")
     users = users_of(layers)
     allowed = bool(credentials or users) or layers.switch("allow_remote")
-    for address in addresses:
-        if isinstance(address, TcpAddress) and not (allowed or values.is_loopback(address.host)):
-            wrong = setting.error if setting is not None else ConfigError
-            raise wrong(
-                f"listening on {address.host} would let other machines into the private network without a password",
-                hint="Listen on 127.0.0.1, or ask for credentials with --socks-user and --socks-password-file, "
-                "or say --allow-remote",
-            )
+    check_reach(
+        addresses,
+        allowed,
+        "would let other machines into the private network without a password",
+        "Listen on 127.0.0.1, or ask for credentials with --socks-user and --socks-password-file, "
+        "or say --allow-remote",
+        setting,
+    )
     return ListenSettings(
         addresses=addresses,
         credentials=credentials,
@@ -78,6 +71,19 @@ def listen_settings(layers: Layers) -> ListenSettings:
         same_user=_same_user(layers),
         open_to_all=allowed,
     )
+
+
+def check_reach(
+    addresses: Sequence[ListenAddress], allowed: bool, danger: str, hint: str, setting: Setting | None = None
+) -> None:
+    """Refuse addresses that other machines reach, unless that is allowed; ``setting``: where they were given.
+
+    Raises ConfigError.
+    """
+    wrong = setting.error if setting is not None else ConfigError
+    for address in addresses:
+        if isinstance(address, TcpAddress) and not (allowed or values.is_loopback(address.host)):
+            raise wrong(f"listening on {address.host} {danger}", hint=hint)
 
 
 def _same_user(layers: Layers) -> bool:
@@ -91,6 +97,16 @@ def _same_user(layers: Layers) -> bool:
             hint="Ask for credentials with --socks-user and --socks-password-file, or listen on a Unix socket",
         )
     return True
+
+
+def listen_addresses(setting: Setting) -> tuple[ListenAddress, ...]:
+    """Return where to listen. Raises ConfigError."""
+    given = setting.value if isinstance(setting.value, tuple) else (str(setting.value),)
+    folder = Path(setting.path).parent if setting.path else Path()
+    try:
+        return tuple(dict.fromkeys(parse_listen_address(text, folder) for text in given))
+    except ValueError as error:
+        raise setting.error(str(error)) from None
 
 
 def parse_listen_address(text: str, folder: Path = Path()) -> ListenAddress:
@@ -124,12 +140,14 @@ def _parse_unix(text: str, folder: Path) -> UnixAddress:
     return UnixAddress((folder / os.path.expanduser(path)).absolute(), mode)
 
 
-def _credentials(layers: Layers) -> tuple[str, str] | None:
-    user, file = layers.find("socks_user"), layers.find("socks_password_file")
+def credentials_of(layers: Layers, user_key: str, file_key: str) -> tuple[str, str] | None:
+    """Return the user name and password that are asked for at a port, None for none. Raises ConfigError."""
+    user, file = layers.find(user_key), layers.find(file_key)
     if user is None and file is None:
         return None
     if user is None or file is None:
-        raise ConfigError("credentials for the local port need both: --socks-user and --socks-password-file")
+        both = " and ".join(option_of(key).flag for key in (user_key, file_key))
+        raise ConfigError(f"credentials for the local port need both: {both}")
     name = str(user.value)
     check_private(layers, file)
     password = first_line_of(str(file.value), file.origin)

@@ -45,6 +45,8 @@ class Member:
         self.failure: Exception | None = None
         """Why it is over, None as well when it ended in order."""
         self.over = False
+        self.state: TunnelState | None = None
+        """What it was last heard to do."""
         self._display = display
         self._changed = changed
         self._prefix = "" if alone else f"{self.name}: "
@@ -53,6 +55,16 @@ class Member:
 
     def __repr__(self) -> str:
         return f"<Member {self.name}{' over' if self.over else ''}>"
+
+    @property
+    def server(self) -> str:
+        """The server as "host:port"."""
+        return self.named.settings.server
+
+    @property
+    def tunnel(self) -> Tunnel | None:
+        """The tunnel, once it is up for the first time and until it is lost for good."""
+        return self.slot.tunnel
 
     async def open_ports(self, engine: Engine) -> None:
         """Listen for its own port, if it has one, and its forwards. Raises ConfigError."""
@@ -122,6 +134,7 @@ class Member:
             self._changed()
 
     def _on_state(self, state: TunnelState) -> None:
+        self.state = state
         if state.status is not TunnelStatus.CLOSED:  # the failure that is told says the same
             with about_tunnel(self.named.name):
                 self._display.state(replace(state, text=f"{self._prefix}{state.text}") if self._prefix else state)

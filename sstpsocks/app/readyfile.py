@@ -32,6 +32,9 @@ class Ready:
     dns_listen: tuple[str, ...] = ()
     """Where DNS queries are answered, as "host:port" with the real port."""
 
+    status_listen: tuple[str, ...] = ()
+    """Where the status page is, as "host:port" with the real port."""
+
     tunnels: Mapping[str, Ready] = field(default_factory=dict)
     """With several tunnels those that are up, by name, each with its own port; the other facts are the first one's."""
 
@@ -49,6 +52,8 @@ class Ready:
         }
         if self.dns_listen:
             document["dns_listen"] = self.dns_listen
+        if self.status_listen:
+            document["status_listen"] = self.status_listen
         # Known later than the rest, or never.
         if self.routes:
             document["routes"] = self.routes

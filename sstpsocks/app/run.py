@@ -36,7 +36,9 @@ from .readyfile import Ready, ReadyFile
 from .reload import Reload
 from .signals import run_until_signalled
 from .slots import NoNetwork, RoutedAnswers
+from .status_port import StatusPort
 from .systemd import keep_watchdog, notifier
+from .values import host_port
 
 # Files beside those of the connections: the tunnel's socket, listeners, the event loop's own, log and capture.
 SPARE_FILES = 128
@@ -57,7 +59,9 @@ class _Run:
 
     def __init__(self, configuration: Configuration, display: Display, engine: Engine, beside: Beside | None) -> None:
         self._configuration = configuration
-        self._display = display
+        self._reload = Reload(configuration, display)
+        self._status = StatusPort(configuration.status, only_own_user=configuration.listen.same_user)
+        self._display = display = self._status.display(display)
         self._engine = engine
         self._beside = beside
         self._changed = trio.Event()
@@ -70,7 +74,6 @@ class _Run:
         self._listeners = Listeners()
         self._places: tuple[str, ...] = ()
         self._forwards = ForwardPorts(configuration.forwards)
-        self._reload = Reload(configuration, display)
         self._dns: list[DnsListener] = []
         path = configuration.output.ready_file
         self._ready_file = ReadyFile(path) if path is not None else None
@@ -99,6 +102,7 @@ class _Run:
             self._ready_file.remove()
         self._listeners.remove_files()
         self._forwards.remove_files()
+        self._status.remove_files()
         for member in self._members:
             member.remove_files()
         self._engine.leave_at_once()
@@ -117,6 +121,7 @@ class _Run:
             await prepare_passwords(configuration, self._display)
             async with trio.open_nursery() as nursery:
                 try:
+                    nursery.start_soon(self._status.serve)
                     nursery.start_soon(keep_watchdog, os.environ, self._behind)
                     for member in self._members:
                         nursery.start_soon(self._run_member, member, listen, nursery.cancel_scope)
@@ -125,6 +130,7 @@ class _Run:
                     await trio.lowlevel.checkpoint_if_cancelled()  # when the last of them failed at once
                     await self._serve(listen)
                 finally:
+                    self._status.end()
                     for member in self._members:
                         member.end()
         finally:
@@ -133,6 +139,7 @@ class _Run:
             with trio.CancelScope(shield=True):  # closing a listening socket does not wait
                 await self._listeners.aclose()
                 await self._forwards.aclose()
+                await self._status.aclose()
                 for member in self._members:
                     await member.aclose()
                 for dns_listener in self._dns:
@@ -161,6 +168,10 @@ class _Run:
             await member.open_ports(self._engine)
         self._dns = await open_dns_port(self._configuration.dns_listen)
         await self._forwards.open()
+        await self._status.open(self._display)
+        self._status.show_port("proxy", self._places, self._listeners)
+        self._status.show_port("dns", tuple(host_port(*listener.address) for listener in self._dns))
+        self._status.show(self._members)
 
     def _tell_ways_out(self) -> None:
         for rule in self._configuration.rules:
@@ -238,4 +249,4 @@ class _Run:
         first = next((member.slot.tunnel for member in self._members if member.slot.tunnel is not None), None)
         if first is None:
             return Ready(listen=self._places, server="", addresses=(), dns=(), mtu=0)
-        return replace(ready_of(first, self._places, self._dns), tunnels=tunnels)
+        return replace(ready_of(first, self._places, self._dns), tunnels=tunnels, status_listen=self._status.places)

@@ -111,6 +111,8 @@ class Resolver:
         self._upstreams = Upstreams(network, self._table, servers=servers, timeout=timeout)
         self._cache: ExpiringCache[_Key, _Records] = ExpiringCache(cache_size)
         self._pending: dict[_Key, _Pending] = {}
+        self.capacity = cache_size
+        """How many answers are kept at most."""
         self.hits = 0
         """Questions that the cache answered."""
         self.asked = 0

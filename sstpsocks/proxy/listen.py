@@ -8,6 +8,7 @@ import socket
 from collections.abc import MutableMapping, Sequence
 from contextlib import AsyncExitStack
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -15,6 +16,9 @@ from ..base.listen_address import Activated, ListenAddress, TcpAddress, UnixAddr
 from ..errors import ConfigError
 from .activation import take_activated
 from .unix_socket import SocketFile, listen_on_path
+
+if TYPE_CHECKING:
+    from .port import ProxyPort
 
 _HINTS = {
     errno.EADDRINUSE: "another program, perhaps another sstpsocks, has this port; choose another, or 0 for a free one",
@@ -31,6 +35,8 @@ class Listeners(list[trio.SocketListener]):
     def __init__(self) -> None:
         super().__init__()
         self.files: list[SocketFile] = []
+        self.served_by: ProxyPort | None = None
+        """Who serves them, for whoever shows how many connections there are."""
 
     async def aclose(self) -> None:
         """Close them all and remove their files; a second time does nothing."""

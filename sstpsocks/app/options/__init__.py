@@ -7,7 +7,7 @@ it, so the three cannot drift apart. An option called "ca-file" is the flag ``--
 
 from __future__ import annotations
 
-from . import dns, eap, forward, general, limits, log, login, port, rules, safety, server, tunnel, way
+from . import dns, eap, forward, general, limits, log, login, port, rules, safety, server, status, tunnel, way
 from .port import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
 from .table import ENVIRONMENT_PREFIX, Kind, Option, Place
 
@@ -37,6 +37,7 @@ OPTIONS: tuple[Option, ...] = (
     *forward.OPTIONS,
     *limits.OPTIONS,
     *safety.OPTIONS,
+    *status.OPTIONS,
     *log.OPTIONS,
     *general.OPTIONS,
 )
@@ -60,6 +61,12 @@ SHARED = frozenset(
         "dns_listen",
         "dns_allow_remote",
         "rule",
+        "sandbox",
+        "status",
+        "status_user",
+        "status_password_file",
+        "status_name",
+        "status_allow_remote",
     }
 )
 """The keys of what tunnels that are up at the same time have in common."""

@@ -238,6 +238,11 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "max-dns-names": "64",
         "allow-loose-files": "true",
         "sandbox": "try",
+        "status": "0.0.0.0:0",
+        "status-user": "watcher",
+        "status-password-file": str(socks),
+        "status-name": "vpn.lan",
+        "status-allow-remote": "true",
         "ready-file": str(tmp_path / "ready"),
         "log-format": "text",
         "verbose": "2",
@@ -262,11 +267,12 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
         "allow-remote",
         "same-user",
         "allow-loose-files",
+        "status-allow-remote",
         "dns-allow-remote",
         "strict-routes",
         "one-time-password",
-        "trust-on-first-use",
         "trace",
+        "trust-on-first-use",
     )
     flags = [given["server"], "-vv", *(f"--{name}" for name in switches)]
     lines = []
@@ -281,7 +287,9 @@ def test_everything_can_be_given_everywhere(tmp_path: Path) -> None:
 
     def comparable(configuration: Configuration) -> str:
         assert configuration.listen.all_users == (("local", "open"), ("another", "secret"))
-        return repr((configuration.tunnel, configuration.listen, configuration.rules, configuration.output))
+        assert configuration.status.credentials == ("watcher", "open")
+        parts = (configuration.tunnel, configuration.listen, configuration.status, configuration.rules)
+        return repr((*parts, configuration.output))
 
     by_flags = comparable(load(tmp_path, *flags))
     assert "192.0.2.7" in by_flags
