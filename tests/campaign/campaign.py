@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,8 @@ def play(fault: Fault, lab: Lab, folder: Path, seed: int, *, long: bool = False)
         bench.problem(f"{type(error).__name__}: {error}".splitlines()[0])
         traceback.print_exc()
     finally:
+        if keep := os.environ.get("SSTPSOCKS_CAMPAIGN_LOGS"):
+            Path(keep, f"{lab.name} {fault.name}.log").write_text(bench.client.log)
         try:
             result = bench.close()
         except AssertionError as error:

@@ -1,4 +1,4 @@
-"""A piece of the way to the server that is ours: it passes on, resets, refuses, or swallows what comes."""
+"""A piece of the way to the server that is ours: it passes on, resets, refuses, or forgets."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ class Relay:
         self.port: int = self._listener.getsockname()[1]
         self.refusing = False
         """Reset whoever connects."""
-        self.swallowing = False
-        """Take everything and pass nothing on, from new and old connections."""
+        self._forgotten: set[socket.socket] = set()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -34,6 +33,10 @@ class Relay:
                     # A thread in recv() holds the socket: closing it says nothing until that has returned.
                     end.shutdown(socket.SHUT_RD)
                 end.close()
+
+    def forget(self) -> None:
+        """Take everything that comes on the connections of now, and pass nothing on; new ones work."""
+        self._forgotten.update(end for pair in self._pairs for end in pair)
 
     def close(self) -> None:
         """End everything."""
@@ -68,9 +71,9 @@ class Relay:
     def _pass(self, source: socket.socket, sink: socket.socket) -> None:
         try:
             while data := source.recv(262144):
-                if not self.swallowing:
+                if source not in self._forgotten:
                     sink.sendall(data)
-            if not self.swallowing:
+            if source not in self._forgotten:
                 sink.shutdown(socket.SHUT_WR)
         except OSError:
             # One side has reset or closed: the other one is told in the same way.

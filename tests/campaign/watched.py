@@ -1,8 +1,11 @@
-"""The program itself, which tells on SIGUSR2 how many tasks it has: ``python -m tests.campaign.watched ARGUMENTS``.
+"""The program itself, with two signals more: ``python -m tests.campaign.watched ARGUMENTS``.
 
-Descriptors and memory are counted from outside, but tasks only it can count. The handler runs in the main thread, in
-which trio runs, and goes from the root task down; the file is open from the beginning, so that full disks and used-up
-descriptors do not matter. Otherwise this is ``sstpsocks``.
+SIGUSR2: it tells how many tasks it has. Descriptors and memory are counted from outside, but tasks only it can count.
+The handler runs in the main thread, in which trio runs, and goes from the root task down; the file is open from the
+beginning, so that full disks and used-up descriptors do not matter.
+
+SIGUSR1: an hour passes as it does while a machine sleeps: the clock that counts sleep and the wall clock are an hour
+later, the monotonic one, by which everything here waits, is not.
 """
 
 from __future__ import annotations
@@ -12,9 +15,12 @@ import os
 import signal
 import sys
 import threading
+import time
 
 import trio
 
+SLEPT = 3600.0
+"""Seconds that SIGUSR1 lets pass."""
 CENSUS = "SSTPSOCKS_CAMPAIGN_CENSUS"
 
 
@@ -42,9 +48,28 @@ def install(path: str) -> None:
     signal.signal(signal.SIGUSR2, tell)
 
 
+def install_sleep() -> None:
+    """Answer SIGUSR1 with an hour of sleep."""
+    slept = 0.0
+    really, wall = time.clock_gettime, time.time
+
+    def clock_gettime(clock: int) -> float:
+        return really(clock) + (slept if clock in (time.CLOCK_BOOTTIME, time.CLOCK_REALTIME) else 0.0)
+
+    def sleep(_signal: int, _frame: object) -> None:
+        nonlocal slept
+        slept += SLEPT
+
+    # Before the program is loaded, so that it has these however it imports them.
+    time.clock_gettime = clock_gettime
+    time.time = lambda: wall() + slept
+    signal.signal(signal.SIGUSR1, sleep)
+
+
 if __name__ == "__main__":
     if CENSUS in os.environ:
         install(os.environ.pop(CENSUS))
+        install_sleep()
     from sstpsocks.__main__ import main
 
     sys.exit(main())
