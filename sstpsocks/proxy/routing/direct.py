@@ -30,6 +30,7 @@ from ..happy_eyeballs import connect_to_first
 from ..outlet import Datagrams
 from ..relay import close_socket
 from ..rules import denied_reason, parse_target
+from .direct_datagrams import DirectDatagrams
 from .direct_stream import DirectStream
 
 CONNECT_TIMEOUT = 30.0  # seconds; what the tunnel's connections have
@@ -93,11 +94,16 @@ class Direct:
         return list(dict.fromkeys(addresses))
 
     def open_datagrams(self) -> Datagrams:
-        """Raise DeniedByRule: datagrams pass through tunnels only."""
-        raise DeniedByRule("datagrams are not sent past the tunnels, whatever the rules say about connections")
+        """Open a UDP socket that goes past all tunnels, for the destinations that connections have."""
+        return DirectDatagrams(
+            self._nursery,
+            resolve=self.resolve,
+            may_reach=lambda address: not denied_reason(address) and not is_own(address),
+            as_dial_error=_dial_error,
+        )
 
     async def listen_tcp(self, port: int = 0, host: str | IPAddress | None = None) -> TunnelListener:
-        """Raise DeniedByRule: nobody outside the tunnels may call."""
+        """Raise DeniedByRule: a program that may use our port must not open one of this machine to its network."""
         raise DeniedByRule("a port is opened inside a tunnel only, whatever the rules say about connections")
 
     async def _connect(self, address: IPAddress, port: int) -> TunnelStream:

@@ -2,8 +2,8 @@
 
 SOCKS4 (Ying-Da Lee's memo) has one message: VN, CD, DSTPORT, DSTIP, USERID, NULL. SOCKS4a adds a name behind it for
 clients that cannot look it up: they "set the first three bytes of DSTIP to NULL and the last byte to a non-zero value".
-There is no password, so a port with users refuses it: a USERID alone says nothing. Neither text has a length in the
-protocol; what is kept is bounded here.
+BIND has the same message, and two replies. There is no password, so a port with users refuses it: a USERID alone says
+nothing. Neither text has a length in the protocol; what is kept is bounded here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 
 from ...errors import SOCKS_GENERAL_FAILURE
 from ...tunnel.network import SocketAddress
-from .conversation import SUCCEEDED, ConnectRequested, SocksConversation, State
+from .conversation import SUCCEEDED, BindRequested, ConnectRequested, SocksConversation, State
 from .machine import Command
 
 VERSION = 4
@@ -56,10 +56,12 @@ class Socks4Machine(SocksConversation):
         if self._users_required:
             reason = "SOCKS4 has no password, and this port needs a user name and password: use SOCKS5"
             self._refuse(reason, SOCKS_GENERAL_FAILURE)
-        elif command != Command.CONNECT:
-            self._refuse(f"command {command} of SOCKS4 is not supported, only CONNECT", SOCKS_GENERAL_FAILURE)
-        else:
+        elif command == Command.CONNECT:
             self._ask(ConnectRequested(host, port))
+        elif command == Command.BIND:
+            self._ask(BindRequested(host, port))
+        else:
+            self._refuse(f"SOCKS4 has CONNECT and BIND, and no command {command}", SOCKS_GENERAL_FAILURE)
 
     def _end_of_text(self, start: int, limit: int, what: str) -> int | None:
         """Return where the NULL behind a text stands, None when it has not come yet."""

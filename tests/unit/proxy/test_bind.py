@@ -144,3 +144,40 @@ async def test_without_a_tunnel_the_first_answer_is_no(network: FakeNetwork) -> 
 async def test_an_ipv6_server_needs_ipv6_in_the_tunnel(network: FakeNetwork) -> None:
     async with serving(network) as served, await served.open() as client:
         assert (await ask(client, b"\x05\x02\x00\x04" + IPv6Address("fd00::1").packed + b"\x00\x15"))[1] == 3
+
+
+# SOCKS4
+
+BIND4_SERVER = b"\x04\x02\x00\x15" + SERVER.packed + b"alice\x00"
+BIND4_NAME = b"\x04\x02\x00\x15\x00\x00\x00\x01\x00ftp.test\x00"
+
+
+def reply4(code: int, address: IPv4Address, port: int) -> bytes:
+    return bytes((0, code)) + port.to_bytes(2, "big") + address.packed
+
+
+@pytest.mark.parametrize("request_", [BIND4_SERVER, BIND4_NAME], ids=["SOCKS4", "SOCKS4a"])
+async def test_a_socks4_client_is_called_back_by_the_expected_server_only(
+    network: FakeNetwork, request_: bytes
+) -> None:
+    network.dns.records["ftp.test", "A"] = [str(SERVER)]
+    async with serving(network) as served, await served.open() as client:
+        await client.send(request_)
+        first = await client.read(8)
+        listener = await listener_of(network)
+        assert first == reply4(90, LOCAL_ADDRESS, listener.local_address[1])
+        stranger = call(listener, STRANGER)
+        with pytest.raises(trio.BrokenResourceError):
+            await stranger.receive_some()
+        server = call(listener, SERVER)
+        assert await client.read(8) == reply4(90, SERVER, 20)
+        await server.send_all(b"a listing")
+        assert await client.read(9) == b"a listing"
+        assert listener.closed
+
+
+async def test_a_socks4_client_is_told_that_nobody_called(network: FakeNetwork, autojump_clock: MockClock) -> None:
+    async with serving(network) as served, await served.open() as client:
+        await client.send(BIND4_SERVER)
+        assert (await client.read(8))[1] == 90
+        assert await client.read(8) == reply4(91, IPv4Address(0), 0)

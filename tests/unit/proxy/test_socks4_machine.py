@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from sstpsocks.errors import LocalProtocolError, RemoteProtocolError
-from sstpsocks.proxy.socks.conversation import ConnectRequested, Refused, State
+from sstpsocks.proxy.socks.conversation import BindRequested, ConnectRequested, Refused, State
 from sstpsocks.proxy.socks.socks4 import MAX_NAME, MAX_USERID, Socks4Machine
 
 ADDRESS = b"\x04\x01\x00\x50\x0a\x00\x00\x01alice\x00"
@@ -56,12 +56,34 @@ def test_every_failure_is_rejected_the_same_way(code: int) -> None:
     assert machine.state is State.REFUSED
 
 
-def test_bind_is_refused_with_an_answer() -> None:
+@pytest.mark.parametrize(
+    ("request_", "event"),
+    [
+        (ADDRESS, BindRequested(IPv4Address("10.0.0.1"), 80)),
+        (NAME, BindRequested("web.test", 443)),
+        (b"\x04\x01\x00\x00" + bytes(5), BindRequested(IPv4Address(0), 0)),
+    ],
+    ids=["SOCKS4", "SOCKS4a", "anybody"],
+)
+def test_bind_is_answered_twice(request_: bytes, event: BindRequested) -> None:
     machine = Socks4Machine()
-    machine.receive_data(b"\x04\x02" + ADDRESS[2:])
+    machine.receive_data(b"\x04\x02" + request_[2:] + b"early")
+    assert machine.next_event() == event
+    machine.reply(0, (IPv4Address("10.8.0.2"), 40000))
+    assert machine.data_to_send() == b"\x00\x5a\x9c\x40\x0a\x08\x00\x02"
+    states = [machine.state]
+    machine.reply(0, (IPv4Address("10.0.0.1"), 20))
+    assert machine.data_to_send() == b"\x00\x5a\x00\x14\x0a\x00\x00\x01"
+    assert [*states, machine.state] == [State.AWAITING_REPLY, State.CONNECTED]
+    assert machine.take_early_data() == b"early"
+
+
+def test_other_commands_are_refused_with_an_answer() -> None:
+    machine = Socks4Machine()
+    machine.receive_data(b"\x04\x03" + ADDRESS[2:])
     event = machine.next_event()
     assert isinstance(event, Refused)
-    assert "command 2" in event.reason
+    assert "command 3" in event.reason
     assert machine.data_to_send() == REJECTED
     machine.receive_data(b"more")  # is not looked at
     assert machine.data_to_send() == b""
