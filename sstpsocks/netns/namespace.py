@@ -11,6 +11,7 @@ Who we are is mapped to who we are: the program sees the same user and group, an
 
 from __future__ import annotations
 
+import array
 import errno
 import logging
 import os
@@ -174,10 +175,13 @@ if sys.platform == "linux":
         def take(self) -> int:
             """Return the descriptor of the device, which does not block, once enter() has returned there."""
             flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+            descriptors = array.array("i")
             try:
-                message, descriptors, _, _ = socket.recv_fds(self._ours, 256, 2, flags)
+                message, ancillary, _, _ = self._ours.recvmsg(256, socket.CMSG_SPACE(2 * descriptors.itemsize), flags)
             except BlockingIOError:
-                message, descriptors = b"", []
+                message, ancillary = b"", []
+            for _, _, content in ancillary:
+                descriptors.frombytes(content)
             if not message.startswith(_DONE) or len(descriptors) != 2:
                 raise self._failure(message)
             self._route, self._index = socket.socket(fileno=descriptors[1]), int(message[len(_DONE) :])

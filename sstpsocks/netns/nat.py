@@ -15,7 +15,7 @@ import trio
 
 from ..dns.desk import Desk
 from ..dns.listener import MAX_CONNECTIONS, DnsConnection
-from ..errors import ConnectTimedOut, NetworkUnreachable, SstpsocksError
+from ..errors import ConnectTimedOut, NetworkUnreachable, SstpsocksError, TunnelDown
 from ..net.config import StackConfig
 from ..net.gateway import DatagramArrived, EchoArrived, Gateway, GatewayEvent, Opening
 from ..net.udp import UdpEndpoint
@@ -75,6 +75,11 @@ class Nat:
             for splice in list(self._splices):
                 splice.abort()
             self._sessions.close()
+
+    @property
+    def connections(self) -> int:
+        """TCP connections of programs that stand."""
+        return len(self._splices)
 
     async def drain(self) -> None:
         """Wait until what programs have sent by TCP is delivered; not for those that live on and say nothing.
@@ -191,7 +196,10 @@ class Nat:
         while True:
             client = object()
             await room.acquire_on_behalf_of(client)
-            stream = await acceptor.accept()
+            try:
+                stream = await acceptor.accept()
+            except TunnelDown:
+                return  # the namespace is gone
             self._nursery.start_soon(self._serve_names, stream, client, room)
 
     async def _serve_names(self, stream: TcpStream, client: object, room: trio.CapacityLimiter) -> None:

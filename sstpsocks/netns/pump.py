@@ -101,7 +101,11 @@ class TunPump:
         packets: list[bytes] = []
         try:
             while len(packets) < MAX_BATCH:
-                packets.append(os.read(self._descriptor, self._mtu))
+                packet = os.read(self._descriptor, self._mtu)
+                if not packet:
+                    self._finished = True
+                    break
+                packets.append(packet)
         except BlockingIOError:
             pass
         except OSError:
