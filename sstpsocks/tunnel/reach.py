@@ -27,6 +27,9 @@ NOT_SENT_LOW_WATER = 128 * 1024
 """The socket counts as writable while the kernel holds less than this unsent: enough to keep a fast line busy, little
 enough that a keystroke does not wait behind a long queue."""
 
+RENEWAL = 2.0
+"""Seconds after which a silent address is tried once more beside the first try. The system doubles its pause before each
+SYN (RFC 6298), and when the network comes back, nobody wants to wait for the next one."""
 LOOKUP_PATIENCE = 1.0
 """Seconds after which a server that was reached before is looked for where it was then."""
 MEMORY_HELPS = 300.0
@@ -231,13 +234,14 @@ async def connect_any(
     winner: trio.socket.SocketType | None = None
     failures: list[OSError] = []
 
-    async def attempt(target: Target, failed: trio.Event) -> None:
+    async def attempt(target: Target, tries: trio.Nursery, failed: trio.Event) -> None:
         nonlocal winner
         try:
             sock = trio.socket.socket(target.family, socket.SOCK_STREAM)
         except OSError as error:
             failures.append(error)
             failed.set()
+            tries.cancel_scope.cancel()
             return
         try:
             if source is not None:
@@ -247,6 +251,7 @@ async def connect_any(
             sock.close()
             failures.append(error)
             failed.set()
+            tries.cancel_scope.cancel()  # an answer to one try is an answer to all
         except BaseException:
             sock.close()
             raise
@@ -257,11 +262,17 @@ async def connect_any(
             else:  # two came through in the same turn
                 sock.close()
 
+    async def pursue(target: Target, failed: trio.Event) -> None:
+        async with trio.open_nursery() as tries:
+            while True:
+                tries.start_soon(attempt, target, tries, failed)
+                await trio.sleep(RENEWAL)
+
     try:
         async with trio.open_nursery() as nursery:
             for target in targets:
                 failed = trio.Event()
-                nursery.start_soon(attempt, target, failed)
+                nursery.start_soon(pursue, target, failed)
                 with trio.move_on_after(ATTEMPT_DELAY):
                     await failed.wait()
     except BaseException:

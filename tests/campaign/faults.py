@@ -114,8 +114,9 @@ def swallowed(lasting: float) -> Callable[[Bench], None]:
         bench.start()
         path = SilentPath(bench.lab)
         try:
-            # The kernels' retransmissions come back after as long again as the outage took.
-            outage(bench, path.cut, path.mend, lasting, must_survive=True if lasting < 40 else None, limit=lasting + 3)
+            # A connection that outlives it waits for the kernels, whose pauses grow with the outage (RFC 6298).
+            limit = lasting + 3 if lasting < 40 else None
+            outage(bench, path.cut, path.mend, lasting, must_survive=True if lasting < 40 else None, limit=limit)
         except BaseException:
             path.mend()
             raise
@@ -318,6 +319,7 @@ SERVER_FAULTS = (
     Fault("packets vanish for 2 s", SSTPD, swallowed(2)),
     Fault("packets vanish for 10 s", BOTH, swallowed(10), long=True),
     Fault("packets vanish for 60 s", SSTPD, swallowed(60), long=True),
+    Fault("packets vanish for 64 s", SSTPD, swallowed(64), long=True),
     Fault("half-open: a box on the way forgets the connection", BOTH, half_open, long=True),
     Fault("clock jumps by an hour, connection dead", SSTPD, slept),
     Fault("clock jumps by an hour, connection alive", SSTPD, slept_on_a_good_path),
