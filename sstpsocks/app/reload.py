@@ -21,8 +21,9 @@ from .dns_port import tell_leaks
 from .failures import describe
 from .logs import set_up_logging
 from .messages import Display
-from .options import OPTIONS
-from .sources import Sources
+from .options import OPTIONS, SHARED
+from .rules_config import UNNAMED
+from .sources import PORTS, Sources
 
 _RULES = "rule"
 _USERS = ("socks_user", "socks_password_file", "socks_users_file", "users")
@@ -141,16 +142,27 @@ def _ports(configuration: Configuration) -> dict[str | None, ListenSettings]:
     return ports
 
 
+def _tunnels_that_came_and_went(begun: list[str], new: list[str]) -> list[str]:
+    """Return what is to be said about tunnels that are in one configuration only; those that are up stay up."""
+    said = [f'the new tunnel "{name or UNNAMED}"' for name in new if name not in begun]
+    said += [f'the end of the tunnel "{name or UNNAMED}", which stays up' for name in begun if name not in new]
+    if not said and begun != new:
+        said.append("which tunnel is the first")
+    return said
+
+
 def _differing(begun: Sources | None, new: Sources | None) -> list[str]:
     """Return the keys that cannot be exchanged and have other values than the program began with."""
     if begun is None or new is None:
         return []
-    if list(begun.tunnels) != list(new.tunnels):
-        return ["profile"]
-    pairs = [(begun.shared, new.shared), *((begun.tunnels[name], new.tunnels[name]) for name in begun.tunnels)]
-    keys = []
+    keys = _tunnels_that_came_and_went(list(begun.tunnels), list(new.tunnels))
+    pairs = [(begun.tunnels[name], new.tunnels[name]) for name in begun.tunnels if name in new.tunnels]
+    # What an only tunnel shares with nobody is in its profile, so with another number of them that is no comparison.
+    elsewhere = (*SHARED, *PORTS) if keys else ()
+    if not keys:
+        pairs.append((begun.shared, new.shared))
     for option in OPTIONS:
-        if option.key in _EXCHANGEABLE:
+        if option.key in _EXCHANGEABLE or option.key in elsewhere:
             continue
         for one, other in pairs:
             before, after = one.find(option.key), other.find(option.key)

@@ -57,9 +57,9 @@ class FakeTunnel:
 class World:
     """A program that runs with a configuration file."""
 
-    def __init__(self, folder: Path, text: str = "") -> None:
+    def __init__(self, folder: Path, text: str = "", top: str = TOP) -> None:
         self.file = folder / "config.toml"
-        self.write(text)
+        self.write(text, top)
         again = partial(load_configuration, {"config": str(self.file)}, {}, has_terminal=False)
         self.told = Told()
         self.begun = replace(again(), again=again)
@@ -161,6 +161,56 @@ def test_what_cannot_change_is_named_each_time_without_its_value(tmp_path: Path)
             "configuration loaded again: nothing to change",
         ]
     assert world.after("") == ["configuration loaded again: nothing to change"]
+
+
+TWO = """
+[profiles.one]
+server = "one.example"
+[profiles.two]
+server = "two.example"
+[profiles.three]
+server = "three.example"
+"""
+
+
+def several(*names: str, more: str = "") -> str:
+    return f'user = "a"\npassword = "x"\ndefault_profile = {list(names)}\n{more}{TWO}'.replace("'", '"')
+
+
+def test_tunnels_that_came_or_went_are_named_and_stay_as_they_are(tmp_path: Path) -> None:
+    world = World(tmp_path, "", top=several("one", "two"))
+    assert world.after("", several("one", "two", "three")) == [
+        'needs a restart: the new tunnel "three"',
+        "configuration loaded again: nothing to change",
+    ]
+    assert world.after("", several("one"))[0] == 'needs a restart: the end of the tunnel "two", which stays up'
+    assert world.after("", several("three", "one"))[0] == (
+        'needs a restart: the new tunnel "three", the end of the tunnel "two", which stays up'
+    )
+    assert world.after("", several("two", "one"))[0] == "needs a restart: which tunnel is the first"
+    assert world.after("", several("one", "two")) == ["configuration loaded again: nothing to change"]
+
+
+def test_beside_a_new_tunnel_other_changes_are_told_and_users_hold_at_once(tmp_path: Path) -> None:
+    world = World(tmp_path, "", top=several("one", "two"))
+    changed = several("one", "two", "three", more="mtu = 1300\n").replace("one.example", "other.example")
+    assert world.after('[users]\nbob = "y"\n', changed) == [
+        'needs a restart: the new tunnel "three", server, mtu',
+        "configuration loaded again: users",
+    ]
+    assert world.reload.users_of().check(b"bob", b"y")
+
+
+def test_a_rule_for_a_tunnel_that_is_not_up_holds_after_a_restart_only(tmp_path: Path) -> None:
+    world = World(tmp_path, "", top=several("one", "two"))
+    world.router = world.reload.router = Router(
+        (), {"one": cast(Outlet, None), "two": cast(Outlet, None)}, cast(Outlet, None)
+    )
+    rule = 'rule = [".three.example -> three"]\n'
+    assert world.after("", several("one", "two", "three", more=rule))[0] == (
+        'needs a restart: the new tunnel "three", rule'
+    )
+    assert world.router.table.rules == ()
 
 
 @pytest.mark.parametrize("text", ['rule = ["all port x -> refuse"]\nmtu = 1300\n', "mtu = 7\n"])
