@@ -28,8 +28,8 @@ NOT_SENT_LOW_WATER = 128 * 1024
 enough that a keystroke does not wait behind a long queue."""
 
 RENEWAL = 2.0
-"""Seconds after which a silent address is tried once more beside the first try. The system doubles its pause before each
-SYN (RFC 6298), and when the network comes back, nobody wants to wait for the next one."""
+"""Seconds after which a silent address is tried once more beside the first try. The system doubles its pause before
+each SYN (RFC 6298), and when the network comes back, nobody wants to wait for the next one."""
 LOOKUP_PATIENCE = 1.0
 """Seconds after which a server that was reached before is looked for where it was then."""
 MEMORY_HELPS = 300.0
