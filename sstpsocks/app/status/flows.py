@@ -102,19 +102,21 @@ class FlowWatch:
             self._stack = stack
             self._seen.clear()
         states: Counter[str] = Counter()
-        before, self._seen = self._seen, {}
+        found: dict[bytes, _Seen] = {}
         connections = list(stack.connections.values())
         for part in _slices(connections):
             for connection in part:
                 states[connection.state.value] += 1
                 key = connection.key
-                seen = before.get(key)
+                seen = self._seen.get(key)
                 if seen is None or seen.iss != connection.iss:
                     seen = _Seen(next(self._numbers), connection.iss, now)
                 seen.look(connection, elapsed)
-                self._seen[key] = seen
+                found[key] = seen
             if len(connections) > SLICE:
                 await trio.lowlevel.checkpoint()
+        # Not before the end: a look that is cancelled leaves what the next one needs.
+        self._seen = found
         chosen = heapq.nlargest(MAX_FLOWS, connections, key=self._interest)
         views = tuple(self._view(connection, now, names) for connection in chosen)
         return FlowsSeen(len(connections), tuple(sorted(states.items())), views)

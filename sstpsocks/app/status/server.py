@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -31,6 +32,7 @@ SEND_TIMEOUT: Final = 10.0
 """Seconds in which an answer, or an event, must be taken."""
 WRONG_PASSWORD_PAUSE: Final = 1.0
 _READ_SIZE: Final = 4096
+_FAREWELL: Final = 1.0  # seconds
 _RETRY_AFTER: Final = ("Retry-After", "5")
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -67,7 +69,7 @@ class Library(Protocol):
         """Return what is to be said to one of request.PATHS but the event stream's."""
         ...
 
-    def stream(self) -> AsyncIterator[bytes]:
+    def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield server-sent events, each time the latest."""
         ...
 
@@ -133,7 +135,7 @@ class StatusServer:
         """Return the answer."""
         return await self._library.document(path)
 
-    def stream(self) -> AsyncIterator[bytes]:
+    def stream(self) -> AsyncGenerator[bytes, None]:
         """Return the events."""
         return self._library.stream()
 
@@ -225,11 +227,12 @@ class _Conversation:
         server.streams += 1
         try:
             data = self._begin(HTTPStatus.OK, _headers(Document(b"", "text/event-stream")))
-            async for event in server.stream():
-                data += self._http.send(h11.Data(data=event)) or b""
-                with trio.fail_after(SEND_TIMEOUT):
-                    await self._stream.send_all(data)
-                data = b""
+            async with aclosing(server.stream()) as events:
+                async for event in events:
+                    data += self._http.send(h11.Data(data=event)) or b""
+                    with trio.fail_after(SEND_TIMEOUT):
+                        await self._stream.send_all(data)
+                    data = b""
         finally:
             server.streams -= 1
         return False
@@ -258,7 +261,7 @@ async def _turn_away(stream: trio.SocketStream) -> None:
     """Tell a client beyond the bound so, if it listens now."""
     async with stream:
         try:
-            with trio.move_on_after(0):
+            with trio.move_on_after(_FAREWELL):
                 await stream.send_all(_BUSY)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # it has gone away already

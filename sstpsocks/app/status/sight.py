@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -192,7 +192,7 @@ class Sight:
             return metrics_text(snapshot, histograms, self.started).encode()
         return _encode(snapshot) + b"\n"
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the latest snapshot as an event, as often as there is another one."""
         yield b"retry: 2000\n\n"
         while True:

@@ -20,7 +20,7 @@ from .snapshot import MAX_NAMES, DnsView, LimitView, NameView, TunnelView
 if TYPE_CHECKING:
     from ...library import Tunnel
     from ...net.stack import Stack
-    from ...tunnel.session import TunnelState
+    from ...tunnel.states import TunnelState
 
 MAX_PEER_NAMES: Final = 1024
 """Names that are looked through for one for each peer."""
