@@ -23,6 +23,7 @@ from .cli.extras import (
 )
 from .cli.parser import Parser, check_parser, connect_parser, demo_parser, import_parser
 from .cli.run import run_parser
+from .cli.watch import status_parser, top_parser
 from .options import BY_KEY, Kind
 
 _PARSERS: Mapping[str, Callable[[], Parser]] = {
@@ -38,6 +39,8 @@ _PARSERS: Mapping[str, Callable[[], Parser]] = {
     "ping": ping_parser,
     "resolve": resolve_parser,
     "pac": pac_parser,
+    "status": status_parser,
+    "top": top_parser,
 }
 _COMMANDS = tuple(dict.fromkeys(name.partition(" ")[0] for name in _PARSERS))
 _CONFIG_ACTIONS = ("check", "show")

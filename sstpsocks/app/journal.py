@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TextIO
@@ -62,9 +63,10 @@ class JournalHandler(logging.Handler):
         self._stream = stream
         self._path = path
         self._socket: socket.socket | None = None
-        with suppress(OSError, AttributeError):  # no Unix sockets here
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.setblocking(False)
+        if sys.platform != "win32":
+            with suppress(OSError):
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                self._socket.setblocking(False)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record."""

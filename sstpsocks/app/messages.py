@@ -114,7 +114,7 @@ class TerminalDisplay:
         self._rewrites = environ.get("TERM") != "dumb"
         # https://no-color.org: set and not empty, whatever the value.
         self._colours = self._rewrites and not environ.get("NO_COLOR")
-        fancy = _can_show(stream, "✓…→")
+        fancy = can_show(stream, "✓…→")
         self._check, self._ellipsis, self._arrow = ("✓", "…", "→") if fancy else ("+", ".", "->")
 
     def _write(self, text: str) -> None:
@@ -288,7 +288,7 @@ class LogDisplay:
             pass  # nobody reads it; the exit code still says it
 
 
-def _can_show(stream: TextIO, characters: str) -> bool:
+def can_show(stream: TextIO, characters: str) -> bool:
     """Whether the stream's encoding has the characters."""
     try:
         characters.encode(getattr(stream, "encoding", None) or "ascii")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -35,10 +36,11 @@ class Notifier:
 
     def send(self, *assignments: str, patience: float = PATIENCE) -> None:
         """Send the assignments; raises nothing. ``patience``: seconds to wait for room in the queue."""
-        with suppress(OSError, AttributeError):  # no Unix sockets here
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.settimeout(patience)
-                sender.sendto("\n".join(assignments).encode("utf-8", "replace"), self._path)
+        if sys.platform != "win32":
+            with suppress(OSError):
+                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                    sender.settimeout(patience)
+                    sender.sendto("\n".join(assignments).encode("utf-8", "replace"), self._path)
 
     def status(self, text: str) -> None:
         """Say what ``systemctl status`` shows."""

@@ -21,6 +21,8 @@ from .parser import (
     PING,
     RESOLVE,
     RUN,
+    STATUS,
+    TOP,
     check_parser,
     demo_parser,
     import_parser,
@@ -57,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return runner.tell(command, arguments)
         if command in (PING, RESOLVE):
             return runner.ask(command, arguments)
+        if command in (STATUS, TOP):
+            return runner.watch(command, arguments)
         return runner.connect(arguments, explicit=explicit)
     except SystemExit as leaving:  # argparse after --help and --version
         _flush()
@@ -171,6 +175,13 @@ class _Runner:
         from .run_extras import run_completion, run_config, run_pac
 
         code = {CONFIG: run_config, COMPLETION: run_completion, PAC: run_pac}[command](arguments)
+        _flush()
+        return code
+
+    def watch(self, command: str, arguments: Sequence[str]) -> int:
+        from .watch import begin_status, begin_top
+
+        code = begin_status(arguments) if command == STATUS else begin_top(arguments)
         _flush()
         return code
 

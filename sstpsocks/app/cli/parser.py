@@ -25,7 +25,9 @@ COMPLETION = "completion"
 PING = "ping"
 RESOLVE = "resolve"
 PAC = "pac"
-COMMANDS = (CONNECT, RUN, CHECK, BROWSER, PING, RESOLVE, PAC, CONFIG, COMPLETION, IMPORT, DEMO)
+STATUS = "status"
+TOP = "top"
+COMMANDS = (CONNECT, RUN, CHECK, BROWSER, PING, RESOLVE, STATUS, TOP, PAC, CONFIG, COMPLETION, IMPORT, DEMO)
 
 REFUSAL = (
     "a password on the command line is refused, because every user of the machine can read it in the list of "
@@ -43,6 +45,7 @@ commands:
   check                 look at a server step by step and say what is found; see sstpsocks check --help
   browser               start a browser whose only way out is the tunnel; see sstpsocks browser --help
   ping, resolve         send echo requests to a host behind the server, look a name up there
+  status, top           ask a running sstpsocks what it does; watch it in the terminal
   pac                   print the PAC file for browsers, made of the rules, without connecting
   config check, show    list every mistake of the configuration file; show what holds and where it comes from
   completion            print the completion for bash, zsh or fish

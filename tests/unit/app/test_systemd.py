@@ -17,7 +17,8 @@ from sstpsocks.app.systemd import LONGEST_DELAY, Notifier, NotifyDisplay, keep_w
 from sstpsocks.tunnel.session import TunnelState, TunnelStatus
 from sstpsocks.tunnel.steps import Step, StepReport
 
-pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs Unix sockets")
+AF_UNIX: int | None = getattr(socket, "AF_UNIX", None)
+pytestmark = pytest.mark.skipif(AF_UNIX is None, reason="needs Unix sockets")
 
 
 class Systemd:
@@ -39,7 +40,7 @@ class Systemd:
 
 @pytest.fixture
 def systemd(tmp_path: Path) -> Iterator[Systemd]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+    with socket.socket(AF_UNIX or 0, socket.SOCK_DGRAM) as receiver:
         path = str(tmp_path / "notify")
         receiver.bind(path)
         receiver.setblocking(False)
@@ -84,7 +85,7 @@ def test_a_reload_begins_with_the_time_and_ends_whatever_comes_of_it(systemd: Sy
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the abstract namespace is Linux's")
 def test_a_socket_in_the_abstract_namespace() -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+    with socket.socket(AF_UNIX or 0, socket.SOCK_DGRAM) as receiver:
         name = f"sstpsocks-test-{os.getpid()}"
         receiver.bind(f"\0{name}")
         receiver.settimeout(5)
