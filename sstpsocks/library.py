@@ -25,7 +25,7 @@ from .tunnel.name_settings import NameSettings
 from .tunnel.network import IPAddress, TunnelDatagrams, TunnelListener, TunnelStream
 from .tunnel.pins import parse_pin
 from .tunnel.reach import Dial, connect_transport
-from .tunnel.session import Session, StateObserver, TunnelInfo, TunnelState, ignore_states
+from .tunnel.session import Session
 from .tunnel.settings import (
     DEFAULT_METHODS,
     DEFAULT_MTU,
@@ -48,6 +48,7 @@ from .tunnel.settings import (
     TrustSettings,
     TunnelSettings,
 )
+from .tunnel.states import SessionRecord, StateObserver, TunnelInfo, TunnelState, ignore_states
 from .tunnel.steps import StepObserver, ignore_steps
 
 
@@ -70,6 +71,16 @@ class Tunnel:
     def info(self) -> TunnelInfo:
         """Addresses, name servers and MTU that the server assigned."""
         return self.network.info
+
+    @property
+    def state(self) -> TunnelState:
+        """What it is doing now; ``network.since`` says since when, by trio's clock."""
+        return self.network.state
+
+    @property
+    def record(self) -> SessionRecord:
+        """Counters of what it has been through, over all reconnects."""
+        return self.network.record
 
     async def open_tcp_stream(self, host: str | IPAddress, port: int) -> TunnelStream:
         """Open a TCP connection inside the tunnel and return it as a trio HalfCloseableStream.

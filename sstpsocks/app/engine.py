@@ -15,8 +15,8 @@ from ..proxy.listen import Listeners, open_all
 from ..proxy.outlet import Outlet
 from ..proxy.port import ProxyPort
 from ..proxy.users import Users
-from ..tunnel.session import StateObserver
 from ..tunnel.settings import TunnelSettings
+from ..tunnel.states import StateObserver
 from ..tunnel.steps import StepObserver
 from .config import ListenSettings
 from .readyfile import Ready

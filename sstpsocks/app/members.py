@@ -12,7 +12,7 @@ from ..dns.listener import DnsListener
 from ..library import Tunnel
 from ..proxy.context import no_pages
 from ..proxy.listen import Listeners, name_of
-from ..tunnel.session import TunnelState, TunnelStatus
+from ..tunnel.states import TunnelState, TunnelStatus
 from ..tunnel.steps import LATER_STEPS, StepReport
 from .config import ListenSettings, NamedTunnel
 from .engine import Engine
@@ -135,7 +135,7 @@ class Member:
 
     def _on_state(self, state: TunnelState) -> None:
         self.state = state
-        if state.status is not TunnelStatus.CLOSED:  # the failure that is told says the same
+        if state.status is not TunnelStatus.STOPPED:  # the failure that is told says the same
             with about_tunnel(self.named.name):
                 self._display.state(replace(state, text=f"{self._prefix}{state.text}") if self._prefix else state)
         self._changed()

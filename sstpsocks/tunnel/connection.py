@@ -49,7 +49,7 @@ from .ipv6 import Ipv6Host
 from .network import IPAddress
 from .reach import Dial, connect_transport
 from .settings import MAX_MTU, CredentialReason, TunnelSettings
-from .steps import Step, StepObserver, StepReport
+from .steps import LATER_STEPS, Step, StepObserver, StepReport
 from .tls_transport import take_over
 from .upstream import open_sstp, start_tls
 
@@ -103,7 +103,7 @@ class ServerConnection:
         """
         self._settings = settings
         self._entropy = entropy
-        self._observe = observe
+        self._observer = observe
         self._nursery = nursery
         self._tap = tap
         self._driver_scope = trio.CancelScope(shield=True)
@@ -114,7 +114,8 @@ class ServerConnection:
         self._dial = dial
         self._identifier: bytes | None = None
         self._ipv6: Ipv6Host | None = None
-        self._step = Step.SSTP
+        self.step = Step.RESOLVE
+        """What it was doing last on its way up."""
         self.driver: Driver | None = None
         self.link_up: LinkUp | None = None
         """The addresses, once the link is up."""
@@ -405,9 +406,13 @@ class ServerConnection:
             reason = f"the tunnel ended: {error}" if error is not None else _CLOSED
             self.driver.stack.abort_all(ConnectionLost(reason), self.driver.now())
 
+    def _observe(self, report: StepReport) -> None:
+        if report.step not in LATER_STEPS:
+            self.step = report.step
+        self._observer(report)
+
     def _begin(self, step: Step, text: str) -> None:
-        self._step = step
         self._observe(StepReport(step, False, text))
 
     def _done(self, text: str) -> None:
-        self._observe(StepReport(self._step, True, text))
+        self._observe(StepReport(self.step, True, text))

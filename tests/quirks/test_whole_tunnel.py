@@ -14,7 +14,8 @@ from sstpsocks.errors import NegotiationFailed, NetworkUnreachable, TunnelClosed
 from sstpsocks.tunnel import connection as connection_module
 from sstpsocks.tunnel.driver import Driver
 from sstpsocks.tunnel.network import is_global_ipv6
-from sstpsocks.tunnel.session import Session, TunnelState
+from sstpsocks.tunnel.session import Session
+from sstpsocks.tunnel.states import TunnelState
 from sstpsocks.tunnel.steps import Step, StepReport
 from tests.helpers.demo_site import DemoSite, demo_site
 from tests.unit.ppp.ppp_playbook import frame_of

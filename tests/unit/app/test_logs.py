@@ -26,7 +26,7 @@ from sstpsocks.app.messages import LOGGER, Display
 from sstpsocks.app.readyfile import Ready
 from sstpsocks.base.log_context import CONNECTION, about_tunnel
 from sstpsocks.errors import ConfigError
-from sstpsocks.tunnel.session import TunnelState, TunnelStatus
+from sstpsocks.tunnel.states import TunnelState, TunnelStatus
 from sstpsocks.tunnel.steps import Step, StepReport
 from sstpsocks.tunnel.trace.tap import TraceTap
 

@@ -33,8 +33,8 @@ from sstpsocks.proxy.listen import Listeners, open_all
 from sstpsocks.proxy.outlet import Outlet
 from sstpsocks.proxy.routing.language import parse_rule
 from sstpsocks.proxy.routing.router import Router
-from sstpsocks.tunnel.session import StateObserver, TunnelInfo, TunnelState, TunnelStatus
 from sstpsocks.tunnel.settings import TrustSettings, TunnelSettings
+from sstpsocks.tunnel.states import StateObserver, TunnelInfo, TunnelState, TunnelStatus
 from sstpsocks.tunnel.steps import Step, StepObserver, StepReport
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -256,7 +256,7 @@ async def test_a_tunnel_that_is_lost_for_good_ends_the_program_with_7(world: Wor
     async def lose() -> None:
         await world.ready()
         assert world.on_state is not None
-        world.on_state(TunnelState(TunnelStatus.CLOSED, "the server closed the call"))
+        world.on_state(TunnelState(TunnelStatus.STOPPED, "the server closed the call"))
         world.tunnel.lost.set()
 
     async def both() -> None:

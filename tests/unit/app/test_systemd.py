@@ -14,7 +14,7 @@ import trio.testing
 
 from sstpsocks.app.readyfile import Ready
 from sstpsocks.app.systemd import LONGEST_DELAY, Notifier, NotifyDisplay, keep_watchdog, notifier, watchdog_interval
-from sstpsocks.tunnel.session import TunnelState, TunnelStatus
+from sstpsocks.tunnel.states import TunnelState, TunnelStatus
 from sstpsocks.tunnel.steps import Step, StepReport
 
 AF_UNIX: int | None = getattr(socket, "AF_UNIX", None)

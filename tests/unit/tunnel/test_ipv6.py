@@ -25,7 +25,8 @@ from sstpsocks.net.stack import Stack
 from sstpsocks.net.udp import UdpDatagram
 from sstpsocks.tunnel.ipv6 import Ipv6Host
 from sstpsocks.tunnel.network import IPAddress
-from sstpsocks.tunnel.session import Session, TunnelState
+from sstpsocks.tunnel.session import Session
+from sstpsocks.tunnel.states import TunnelState
 from sstpsocks.tunnel.steps import Step, StepReport
 from tests.helpers.demo_site import DemoSite, demo_site
 

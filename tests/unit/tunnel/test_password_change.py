@@ -16,8 +16,9 @@ from sstpsocks.ppp.auth import AuthMethod, Credentials
 from sstpsocks.ppp.chap_machine import Lookup
 from sstpsocks.ppp.chap_mschapv2 import MsChapV2Server
 from sstpsocks.tunnel import session as session_module
-from sstpsocks.tunnel.session import Session, TunnelState, TunnelStatus
+from sstpsocks.tunnel.session import Session
 from sstpsocks.tunnel.settings import CredentialReason, CredentialRequest
+from sstpsocks.tunnel.states import TunnelState, TunnelStatus
 from tests.helpers.demo_site import PASSWORD, DemoSite, demo_site
 
 NEW = "much better"

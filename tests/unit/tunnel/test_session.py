@@ -29,8 +29,9 @@ from sstpsocks.ppp.auth import Credentials
 from sstpsocks.tunnel import connection as connection_module
 from sstpsocks.tunnel import session as session_module
 from sstpsocks.tunnel.connection import ServerConnection
-from sstpsocks.tunnel.session import Session, TunnelState, TunnelStatus, retry_delay
+from sstpsocks.tunnel.session import Session, retry_delay
 from sstpsocks.tunnel.settings import CredentialReason, CredentialRequest
+from sstpsocks.tunnel.states import TunnelState, TunnelStatus
 from sstpsocks.tunnel.steps import LATER_STEPS, Step, StepReport
 from tests.helpers.demo_site import (
     PASSWORD,
@@ -215,7 +216,7 @@ async def test_reconnect_never_ends_with_the_reason(site: DemoSite) -> None:
             await session.wait_closed()
         assert caught.value.exit_code == 7
         assert session.failure is caught.value
-        assert states.seen[-1].status is TunnelStatus.CLOSED
+        assert states.seen[-1].status is TunnelStatus.STOPPED
         with pytest.raises(TunnelDown) as down:
             await session.connect_tcp(GATEWAY, ECHO_PORT)
         assert down.value.hint == ""
