@@ -60,6 +60,8 @@ class Server:
     """As upload, by an IPv6 address."""
     replies6: str
     """As replies, with IPv6 addresses in brackets."""
+    iperf: str
+    """host:port of an iperf3 server behind the server."""
     inside: str
     """Beginning of a command that runs a program on the machine of ``http``."""
     stop: str
@@ -121,6 +123,7 @@ def server() -> Server:
         http6_by_name=get("HTTP6_BY_NAME"),
         upload6=get("UPLOAD6"),
         replies6=get("REPLIES6"),
+        iperf=get("IPERF"),
         inside=get("INSIDE"),
         stop=get("STOP"),
         start=get("START"),
