@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+from ..base.suggestion import did_you_mean
 from ..errors import ConfigError
 from .options import BY_KEY, Kind, Option, Place, keys_of
 from .private_files import looseness
@@ -121,7 +122,8 @@ def load(path: Path, profiles: Sequence[str] = (), *, report: Report = _refuse) 
         else:
             listing = ", ".join(sorted(known)) or "none"
             line = 0 if profiles else lines.get((DEFAULT_PROFILE,), 0)
-            report(_error(path, line, f'there is no profile "{name}"', hint=f"The profiles are: {listing}"))
+            hint = f"{did_you_mean(name, known)} The profiles are: {listing}".strip()
+            report(_error(path, line, f'there is no profile "{name}"', hint=hint))
     _check_permissions(path, report, has_password=any(map(_has_password, (defaults, *known.values()))))
     return ConfigFile(path, chosen, known, defaults)
 
@@ -270,13 +272,7 @@ def _has_password(values: Mapping[str, FileValue]) -> bool:
 
 
 def _hint_for(key: str, known: Iterable[str]) -> str:
-    import difflib
-
-    spelt = key.replace("-", "_").lower()
-    close = difflib.get_close_matches(spelt, list(known), n=1, cutoff=0.6)
-    if close:
-        return f'Did you mean "{close[0]}"?'
-    return "docs/configuration.md lists the keys"
+    return did_you_mean(key.replace("-", "_").lower(), known) or "docs/configuration.md lists the keys"
 
 
 def _error(path: Path, line: int, message: str, *, hint: str = "") -> ConfigError:

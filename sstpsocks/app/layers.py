@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from ..base.suggestion import did_you_mean
 from ..errors import ConfigError
 from .configfile import FileValue, Report
 from .options import ENVIRONMENT_PREFIX, OPTIONS, Kind, Option, Place
@@ -180,7 +181,8 @@ def _in_range(setting: Setting) -> Setting:
         if low is not None and high is not None and not low <= value <= high:
             raise setting.error(f"{value:g} is not from {low:g} to {high:g}")
     if option.choices and value not in option.choices:
-        raise setting.error(f'"{value}" is none of: {", ".join(option.choices)}')
+        meant = did_you_mean(str(value), option.choices)
+        raise setting.error(f'"{value}" is none of: {", ".join(option.choices)}', hint=meant)
     return setting
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_address
 from urllib.parse import unquote
 
+from ..base.suggestion import did_you_mean
 from ..ppp.auth import AuthMethod
 from ..tunnel.pins import parse_pin as parse_pin
 
@@ -174,7 +175,7 @@ def parse_methods(items: tuple[str, ...]) -> tuple[AuthMethod, ...]:
         if name in _OLD_METHODS:
             raise ValueError(f'"{item}" is broken and not supported; {there_are}')
         if name not in known:
-            raise ValueError(f'"{item}" is no method to log in; {there_are}')
+            raise ValueError(f'"{item}" is no method to log in; {there_are}. {did_you_mean(name, known)}'.rstrip(". "))
         if known[name] not in methods:
             methods.append(known[name])
     if not methods:

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from ..._version import __version__
 from ...base.build import COMPILED
+from ...base.suggestion import did_you_mean
 from ...errors import ConfigError
 from ..options import OPTIONS, Kind, Option, Place
 
@@ -60,12 +61,25 @@ exit codes: 0 ended on request, 2 usage or configuration, 3 server not reached, 
 """
 
 
+_UNRECOGNIZED = "unrecognized arguments: "
+"""How argparse begins to say so; another beginning is handed on as it is."""
+
+
 class Parser(argparse.ArgumentParser):
     """Reports errors as ConfigError instead of printing the usage and leaving."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise ConfigError."""
-        raise ConfigError(message, hint=f"See: {self.prog} --help")
+        """Raise ConfigError; what was given to an unknown option is not repeated: it may be a password."""
+        see = f"See: {self.prog} --help"
+        before, unknown, rest = message.partition(_UNRECOGNIZED)
+        flag = next((word for word in rest.split() if word.startswith("-")), "")
+        if unknown and not before and flag:
+            flag = flag.partition("=")[0]
+            # Without the dashes, which all have in common.
+            known = [name.removeprefix("--") for name in self._option_string_actions if name.startswith("--")]
+            meant = did_you_mean(flag.lstrip("-"), known).replace(' "', ' "--')
+            raise ConfigError(f"there is no option {flag}", hint=f"{meant} {see}".strip())
+        raise ConfigError(message, hint=see)
 
 
 class _RefusePassword(argparse.Action):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...base.suggestion import did_you_mean
 from ...errors import ConfigError
 from ..failures import EXIT_OK
 from .extras import completion_parser, config_check_parser, config_show_parser, pac_parser
@@ -25,8 +26,10 @@ def run_config(arguments: Sequence[str]) -> int:
         case "-h" | "--help":
             print("usage: sstpsocks config check [FILE] [--json]\n       sstpsocks config show [--json] [options]")  # noqa: T201
             return EXIT_OK
+    meant = did_you_mean(action, ("check", "show"))
     raise ConfigError(
-        f'config: "{action}" is neither check nor show' if action else "config: check or show?", hint=_CONFIG_USAGE
+        f'config: "{action}" is neither check nor show' if action else "config: check or show?",
+        hint=f"{meant} {_CONFIG_USAGE}".strip(),
     )
 
 

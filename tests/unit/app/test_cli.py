@@ -65,7 +65,7 @@ def test_help_loads_nothing_heavy() -> None:
         assert code == (0 if arguments[-1] in ("--help", "--version") else 2)
         heavy = {"trio", "OpenSSL", "cryptography", "dns", "dpkt", "h11", "ssl", "asyncio", "logging", "idna"}
         assert heavy.isdisjoint(modules)
-        assert len(modules) < int(bare.stdout) + 60
+        assert len(modules) < int(bare.stdout) + 66
 
 
 def test_help_answers_at_once() -> None:
@@ -105,10 +105,10 @@ def test_a_password_on_the_command_line_is_refused_with_the_reason(arguments: li
         ([], "sstpsocks: no server was given. Name it: "),
         (["vpn.example.org"], "sstpsocks: no user name was given. "),
         (["vpn.example.org", "--user", "u"], "sstpsocks: there is no password, and no terminal to ask for one. "),
-        (["--nonsense"], "sstpsocks: unrecognized arguments: --nonsense. See: sstpsocks --help"),
-        (["--mt", "1400"], "sstpsocks: unrecognized arguments: --mt"),
+        (["--nonsense"], "sstpsocks: there is no option --nonsense. See: sstpsocks --help"),
+        (["--mt", "1400"], 'sstpsocks: there is no option --mt. Did you mean "--mtu"? See: sstpsocks --help'),
         (["--mtu"], "sstpsocks: argument --mtu: expected one argument"),
-        (["a", "b", "-x"], "sstpsocks: unrecognized arguments: -x"),
+        (["a", "b", "-x"], "sstpsocks: there is no option -x."),
         (["--listen", "1080", "demo"], 'sstpsocks: the command "demo" must be the first argument. '),
         (["demo", "--listen", "x"], "sstpsocks: --listen: "),
         (["demo", "--listen", "10.0.0.1:80"], "sstpsocks: --listen: the demo listens on this machine only"),
@@ -217,3 +217,39 @@ def test_the_documentation_lists_every_option() -> None:
         assert (f"`{option.flag}`" in row) is (Place.FLAG in option.places)
         assert (f"`{option.key}`" in row) is (Place.FILE in option.places)
         assert not option.default or f"default {option.default}" in row
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["--lisen", "1080", "h"], "--listen"),
+        (["run", "h", "--lissten=1", "--", "ls"], "--listen"),
+        (["pac", "--rul", "x"], "--rule"),
+        (["h", "--reconnect", "nevr"], "never"),
+        (["h", "--user", "u", "--auth", "mschapv3"], "mschapv2"),
+        (["config", "chek"], "check"),
+        (["pac", "--rule", "a.example -> drect"], "direct"),
+        (["pac", "--rule", "all prot 25 -> refuse"], "port"),
+    ],
+)
+def test_what_is_misspelt_is_told_with_what_was_meant(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert f'Did you mean "{meant}"?' in capsys.readouterr().err
+
+
+def test_what_an_unknown_option_was_given_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["h", "--pasword", "hunter2"], ["h", "--pasword=hunter2"]):
+        assert main(arguments) == 2
+        said = capsys.readouterr().err
+        assert "there is no option --pasword." in said
+        assert "hunter2" not in said
+
+
+def test_a_misspelt_profile_is_told_with_what_was_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[profiles.work]\nserver = "h"\n')
+    path.chmod(0o600)
+    assert main(["--config", str(path), "--profile", "wrk"]) == 2
+    assert 'there is no profile "wrk". Did you mean "work"? The profiles are: work' in capsys.readouterr().err

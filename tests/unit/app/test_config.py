@@ -478,7 +478,7 @@ def test_mistakes_in_the_file_are_told_with_their_line(
 def test_an_unknown_profile_lists_the_known_ones(tmp_path: Path) -> None:
     error = fails(tmp_path, "--profile", "wrok", file="[profiles.work]\n[profiles.home]\n", SERVER="h")
     assert 'no profile "wrok"' in str(error)
-    assert error.hint == "The profiles are: home, work"
+    assert error.hint == 'Did you mean "work"? The profiles are: home, work'
 
 
 def test_paths_in_the_file_are_relative_to_it(tmp_path: Path) -> None:
