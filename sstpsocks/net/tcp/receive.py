@@ -243,7 +243,7 @@ def acknowledge_later(tcb: Tcb, segments: int, now: float) -> None:
         tcb.ack_now = True
         tcb.delack_deadline = None
         return
-    every = _ACK_EVERY_IN_BULK if tcb.in_order_run >= _STEADY_BULK else _ACK_EVERY
+    every = _ACK_EVERY_IN_BULK if tcb.large_flight and tcb.in_order_run >= _STEADY_BULK else _ACK_EVERY
     if tcb.unacked_segments >= every:
         tcb.ack_now = True
         tcb.delack_deadline = None

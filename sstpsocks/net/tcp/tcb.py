@@ -101,6 +101,7 @@ class Tcb:
         "keep_alive_deadline",
         "keep_alive_due",
         "keep_alive_probes",
+        "large_flight",
         "last_ack_sent",
         "last_heard",
         "last_received",
@@ -373,6 +374,8 @@ class Tcb:
         """The handshake's ACK goes out without data (SoftEther's SecureNAT loses data on it)."""
         self.unacked_segments = 0
         """Data segments received since we sent an ACK."""
+        self.large_flight = True
+        """Many segments arrive in a round trip, or it is short."""
         self.in_order_run = 0
         """Data segments acknowledged in order since the last disturbance; decides how often we acknowledge."""
         self.last_received = float("-inf")

@@ -25,6 +25,8 @@ _GIVEN_BACK: Final = 8
 """Which part, in a round, of what it has beyond the first buffer."""
 _SHORT_QUEUE: Final = 4
 """A queue that adds no more than this part to a path is none."""
+_LARGE: Final = 64
+"""Segments in a round trip of which eight may wait for an acknowledgement."""
 _NEAR: Final = 0.005
 """Seconds. Among others, a path shorter than this cannot be told from the queues that its handshake met, and does not
 need more than the first buffer: it always counts as ahead."""
@@ -91,6 +93,9 @@ def consumed(tcb: Tcb, count: int, now: float) -> None:
             tcb.rcv_capacity -= (tcb.rcv_capacity - config.receive_buffer_initial) // _GIVEN_BACK
         elif wanted > tcb.rcv_capacity and ahead < 1.0 and not tcb.host.memory.pressure:
             tcb.rcv_capacity = min(wanted, max(config.receive_buffer_maximum, tcb.rcv_capacity))
+        # What is acknowledged late cannot be sent anew meanwhile: it must be a small part of what is under way.
+        smallest = tcb.rtt.smallest or 0.0
+        tcb.large_flight = smallest < _NEAR or tcb.consumed_in_round * smallest >= _LARGE * tcb.snd_mss * elapsed
         tcb.consumed_in_round = 0
         tcb.round_began = now
     offered = (tcb.rcv_adv - tcb.rcv_nxt) & MASK

@@ -123,6 +123,23 @@ def test_steady_bulk_is_acknowledged_every_eighth_segment_until_something_is_mis
     peer.expect(".", 1, 1 + 100 * 204)
 
 
+@pytest.mark.parametrize(("in_a_round_trip", "segments"), [(20, 2), (200, 8)])
+def test_on_a_long_path_a_small_flight_is_acknowledged_every_second_segment(
+    in_a_round_trip: int, segments: int
+) -> None:
+    peer = established(TcpConfig(receive_buffer_initial=0xFFFF, quick_acks=0))
+    peer.connection.rtt.measured(0.1)
+    peer.connection.rtt.smallest = 0.1
+    size = peer.connection.snd_mss
+    acks = []
+    for number in range(8 * in_a_round_trip):
+        peer.now += 0.1 / in_a_round_trip
+        peer.send(".", 1 + size * number, 1, bytes(size))
+        peer.read()
+        acks += [number for _ in peer.take()]
+    assert acks[-1] - acks[-2] == segments
+
+
 def test_out_of_order_data_is_held_and_every_such_segment_acknowledged() -> None:
     """RFC 5681 section 4.2."""
     peer = established()
