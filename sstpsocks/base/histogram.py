@@ -23,6 +23,14 @@ class Histogram:
     def __repr__(self) -> str:
         return f"<Histogram {self.count} observations>"
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both have the same bounds and counted the same."""
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        return (self.bounds, self._counts, self.total) == (other.bounds, other._counts, other.total)
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
     def observe(self, value: float) -> None:
         """Count one."""
         # A bound belongs to its bucket: "le" is less than or equal.

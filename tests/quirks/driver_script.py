@@ -33,6 +33,9 @@ class DriverScript(ServerScript):
         if not outbound:
             self.packets.append(packet)
 
+    def control(self, packet: bytes, now: float, *, outbound: bool) -> None:
+        """As the driver's tap: what the server sends and gets is noted at its own end."""
+
     def on_event(self, event: LinkEvent) -> None:
         """As the driver's owner."""
         if isinstance(event, LinkUp):

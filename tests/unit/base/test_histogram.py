@@ -35,3 +35,12 @@ def test_each_bucket_counts_all_below_its_bound(values: list[float]) -> None:
     for value in values:
         histogram.observe(value)
     assert histogram.cumulative() == (*(sum(value <= bound for value in values) for bound in BOUNDS), len(values))
+
+
+def test_two_are_equal_that_counted_the_same() -> None:
+    one, other = Histogram((1.0, 2.0)), Histogram((1.0, 2.0))
+    one.observe(1.5)
+    assert one != other
+    other.observe(1.5)
+    assert one == other
+    assert one != Histogram((1.0, 3.0))

@@ -127,7 +127,7 @@ def test_steady_bulk_is_acknowledged_every_eighth_segment_until_something_is_mis
 def test_on_a_long_path_a_small_flight_is_acknowledged_every_second_segment(
     in_a_round_trip: int, segments: int
 ) -> None:
-    peer = established(TcpConfig(receive_buffer_initial=0xFFFF, quick_acks=0))
+    peer = established(TcpConfig(receive_buffer_initial=0xFFFF, receive_buffer_maximum=0xFFFF, quick_acks=0))
     peer.connection.rtt.measured(0.1)
     peer.connection.rtt.smallest = 0.1
     size = peer.connection.snd_mss
