@@ -14,6 +14,7 @@ from ..tunnel.steps import LATER_STEPS, Step, StepReport
 from .log_lines import with_fields
 from .readyfile import Ready
 from .text import one_line
+from .under_way import UnderWay, waited
 from .values import split_host_port
 
 LOGGER = logging.getLogger("sstpsocks")
@@ -111,6 +112,7 @@ class TerminalDisplay:
         self._connected = False
         self._pending = 0
         """Width of the unfinished line on the screen, 0 for none."""
+        self._under_way = UnderWay(self._show)
         self._rewrites = environ.get("TERM") != "dumb"
         # https://no-color.org: set and not empty, whatever the value.
         self._colours = self._rewrites and not environ.get("NO_COLOR")
@@ -146,15 +148,22 @@ class TerminalDisplay:
         text = f"{report.step.value:<{_NAME_WIDTH}}  {one_line(report.text)}".rstrip()
         if not report.done:
             if self._rewrites:
-                # A line that wraps could not be replaced by a carriage return.
-                line = f"  {self._ellipsis} {text}"[: self._width() - 1]
-                self._erase()
-                self._write(line)
-                self._pending = len(line)
+                self._under_way.begin(text)
+                self._show(text)
             return
+        took = self._under_way.seconds if report.step not in LATER_STEPS else 0
+        self._under_way.end()
         self._erase()
         mark = self._colour(YELLOW, "!") if report.failed else self._colour(GREEN, self._check)
-        self._write(f"  {mark} {text}\n")
+        self._write(f"  {mark} {text}{waited(took)}\n")
+
+    def _show(self, text: str) -> None:
+        """Replace the unfinished line."""
+        self._erase()
+        # A line that wraps could not be replaced by a carriage return.
+        line = f"  {self._ellipsis} {text}"[: self._width() - 1]
+        self._write(line)
+        self._pending = len(line)
 
     def _erase(self) -> None:
         # Spaces rather than an escape sequence: old Windows consoles know none.
@@ -164,6 +173,7 @@ class TerminalDisplay:
 
     def interrupt(self) -> None:
         """Leave the unfinished line as it is and go on below it."""
+        self._under_way.end()
         if self._pending:
             self._pending = 0
             self._write("\n")
@@ -171,6 +181,7 @@ class TerminalDisplay:
     def ready(self, ready: Ready, socks_user: str | None) -> None:
         """Show address and port, and how to use them."""
         self._connected = True
+        self._under_way.end()
         self._erase()
         if self._quiet:
             return
@@ -198,6 +209,7 @@ class TerminalDisplay:
 
     def ending(self) -> None:
         """Say that PPP and SSTP are being ended."""
+        self._under_way.end()
         self._pending = 0
         if not self._quiet:
             # Below what the terminal shows of Ctrl-C itself, or an abandoned prompt.

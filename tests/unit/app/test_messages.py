@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+import trio
+import trio.testing
 
 from sstpsocks.app.failures import describe
 from sstpsocks.app.log_config import LogSettings
@@ -88,6 +90,31 @@ def test_a_terminal_sees_the_steps_and_then_what_to_do() -> None:
     assert "curl --socks5-hostname 127.0.0.1:1080 http://" in lines[3]
     assert "SOCKS v5 host 127.0.0.1, port 1080" in lines[4]
     assert "\x1b" not in terminal.text
+
+
+async def test_a_step_that_lasts_says_for_how_long(autojump_clock: trio.testing.MockClock) -> None:
+    terminal = Terminal()
+    display = TerminalDisplay(terminal, {"NO_COLOR": "1"})
+    display.step(StepReport(Step.RESOLVE, done=False, text="vpn.example.org"))
+    display.step(StepReport(Step.RESOLVE, done=True, text="192.0.2.1"))
+    display.step(StepReport(Step.TCP, done=False, text="port 443"))
+    await trio.sleep(3.5)
+    assert screen(terminal.text)[-1] == "  … TCP             port 443 (3 s)"
+    display.step(StepReport(Step.TCP, done=True, text="connected"))
+    display.step(StepReport(Step.AUTHENTICATION, done=False, text=""))
+    await trio.sleep(2.7)
+    display.interrupt()
+    shown = terminal.text
+    await trio.sleep(5)
+    assert terminal.text == shown, "somebody is being asked for a password"
+    display.step(StepReport(Step.AUTHENTICATION, done=True, text="succeeded"))
+    assert screen(terminal.text) == [
+        "  ✓ resolve         192.0.2.1",
+        "  ✓ TCP             connected (3 s)",
+        "  … authentication (2 s)",
+        "  ✓ authentication  succeeded",
+        "",
+    ]
 
 
 @pytest.mark.parametrize(("step", "name"), [(Step.DHCP, "DHCP"), (Step.IPV6, "IPv6")])
