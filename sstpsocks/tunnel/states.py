@@ -90,6 +90,8 @@ class SessionRecord:
     octets_sent: int = 0
     round_trip: float | None = None
     """Seconds that the last answer to an echo request took, None before there was one."""
+    connect_seconds: float | None = None
+    """How long the last successful connect took."""
     on_dial: Callable[[float], None] | None = None
     """Told the seconds that each successful connect took."""
 
@@ -97,6 +99,7 @@ class SessionRecord:
         """Count that the tunnel came up after so many seconds; ``again``: after a loss."""
         self.connects += 1
         self.reconnects += again
+        self.connect_seconds = seconds
         if self.on_dial is not None:
             self.on_dial(seconds)
 

@@ -10,15 +10,18 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
+from sstpsocks.app.status.snapshot import NameView, TunnelView, to_json
 from tests.e2e.test_two_tunnels import Running, two_tunnels
 from tests.helpers.chromium import Browser, Page, chromium
 from tests.helpers.socks_client import SocksClient
+from tests.unit.app.status.sample import FLOW, TUNNEL, snapshot_of
 
 pytestmark = [
     pytest.mark.timeout(100),
@@ -162,6 +165,38 @@ async def test_it_is_accessible_and_fits(tmp_path: Path, scheme: str, width: int
             if one["impact"] in ("serious", "critical")
         ] == []
         nursery.cancel_scope.cancel()
+
+
+async def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
+    """The page fed with a document whose every text is an attack."""
+    attack = '"><img src=x onerror="document.title=1"><script>document.title=2</script>\u202e'
+    document = json.dumps(to_json(snapshot_of(hostile_tunnel(attack))))
+    async with shown(tmp_path) as (_running, page, browser):
+        await page.run(f"take({document}, true)")
+        name = await page.run("[...document.querySelectorAll('h2')].map((one) => one.textContent).join()")
+        assert attack.replace("\u202e", "\ufffd") in name, "shown as it is, but for what turns text round"
+        assert await page.run("document.querySelectorAll('img, main script').length") == 0
+        assert "sstpsocks" in await page.run("document.title")
+        assert "\u202e" not in await page.run("document.documentElement.outerHTML")
+        assert browser.complaints == []
+
+
+def hostile_tunnel(attack: str) -> TunnelView:
+    flow = replace(FLOW, peer=attack, name=attack, state=attack)
+    names = (NameView(name=attack, kind=attack, addresses=(attack,), left=1.0),)
+    return replace(
+        TUNNEL,
+        name=attack,
+        server=attack,
+        state=attack,
+        text=attack,
+        search=(attack,),
+        last_error=attack,
+        losses={attack: 1},
+        flows=(flow,),
+        flow_states={attack: 1},
+        dns=replace(TUNNEL.dns, names=names),
+    )
 
 
 @pytest.mark.skipif("SSTPSOCKS_SCREENSHOTS" not in os.environ, reason="SSTPSOCKS_SCREENSHOTS names no folder")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from ...base.histogram import Histogram
 from ...dns.resolver import CACHE_SIZE
 from ...net.counters import CONNECT_BOUNDS, NetCounters
+from ...tunnel.states import SessionRecord, TunnelState, TunnelStatus
+from ..text import one_line
 from .flows import LONGEST_UNSEEN, FlowsSeen, FlowWatch
 from .health import TunnelHealth
 from .history import History
@@ -20,7 +22,6 @@ from .snapshot import MAX_NAMES, DnsView, LimitView, NameView, TunnelView
 if TYPE_CHECKING:
     from ...library import Tunnel
     from ...net.stack import Stack
-    from ...tunnel.states import TunnelState
 
 MAX_PEER_NAMES: Final = 1024
 """Names that are looked through for one for each peer."""
@@ -101,12 +102,17 @@ class TunnelWatch:
         self._seen = FlowsSeen()
         self._history = History()
         self._round_trips = Histogram(ROUND_TRIP_BOUNDS)
+        self._connects = Histogram(SETUP_BOUNDS)
+        self._record = SessionRecord()
+        """That of the session, once there is one."""
         self._round_trip: float | None = None
         self._rates = 0.0, 0.0
         self._octets = [0, 0]
         self._sampled = now
         self._state: TunnelState | None = None
         self._since = now
+        self._counted = 0
+        """Connects that are in the histogram."""
 
     def __repr__(self) -> str:
         return f"<TunnelWatch {self.name}>"
@@ -122,24 +128,40 @@ class TunnelWatch:
 
     def sample(self, now: float) -> None:
         """Look at it; once a second."""
-        self._look_at_state(now)
+        self._catch_up(now)
         tunnel = self._watched.tunnel
         before = self._octets
-        self._traffic.follow(self._stack)
         self._octets = after = self._traffic.all()[:2]
         elapsed = max(now - self._sampled, 1e-3)
         self._sampled = now
         self._rates = (after[0] - before[0]) / elapsed, (after[1] - before[1]) / elapsed
-        self._round_trip = tunnel.network.round_trip if tunnel is not None and self._up else None
+        self._round_trip = None
+        if tunnel is not None and self._up:
+            # Where the kernel does not tell, what the last echo request found.
+            self._round_trip = tunnel.network.round_trip or self._record.round_trip
         if self._round_trip is not None:
             self._round_trips.observe(self._round_trip)
         if self._up:
             self._history.add(*self._rates, self._round_trip)
         else:
             self._history.add(None, None, None)
-        self._health.look(now, usable=self._up, stopped=self._watched.over)
+        idle = self._state is not None and self._state.status is TunnelStatus.IDLE
+        self._health.look(now, usable=self._up or idle, stopped=self._watched.over)
 
-    def _look_at_state(self, now: float) -> None:
+    def _look_at_record(self) -> None:
+        tunnel = self._watched.tunnel
+        if tunnel is None:
+            return
+        record = self._record = tunnel.network.record
+        # Two of them within a second count as one, but none is forgotten that took long.
+        if record.connects > self._counted and record.connect_seconds is not None:
+            self._counted = record.connects
+            self._connects.observe(record.connect_seconds)
+
+    def _catch_up(self, now: float) -> None:
+        """Take what has become of it since the last look."""
+        self._traffic.follow(self._stack)
+        self._look_at_record()
         if self._watched.state is not self._state:
             self._state, self._since = self._watched.state, now
 
@@ -154,13 +176,11 @@ class TunnelWatch:
 
     def histograms(self) -> TunnelHistograms:
         """Return its distributions."""
-        return TunnelHistograms(
-            connect=Histogram(SETUP_BOUNDS), dial=self._traffic.all_dials, round_trip=self._round_trips
-        )
+        return TunnelHistograms(connect=self._connects, dial=self._traffic.all_dials, round_trip=self._round_trips)
 
     def view(self, now: float) -> TunnelView:
         """Describe it."""
-        self._look_at_state(now)
+        self._catch_up(now)
         tunnel, state, stack = self._watched.tunnel, self._state, self._stack
         info = tunnel.info if tunnel is not None else None
         figures = self._traffic.all()
@@ -169,9 +189,9 @@ class TunnelWatch:
             name=self.name,
             server=info.server if info is not None else self._watched.server,
             state="stopped" if over else state.status.value if state is not None else "connecting",
-            up=self._up,
-            text=state.text if state is not None else "",
-            since=now - self._since,
+            up=self._up and not over,
+            text=one_line(state.text) if state is not None else "",
+            since=now - (tunnel.network.since if tunnel is not None and not over else self._since),
             addresses=tuple(map(str, info.addresses)) if info is not None else (),
             peer=str(info.peer) if info is not None and info.peer is not None else "",
             dns_servers=tuple(map(str, info.dns)) if info is not None else (),
@@ -187,11 +207,11 @@ class TunnelWatch:
             packets_sent=figures[3],
             receive_rate=self._rates[0],
             send_rate=self._rates[1],
-            connects=0,
-            connect_failures={},
-            reconnects=0,
-            losses={},
-            last_error="",
+            connects=self._record.connects,
+            connect_failures=dict(self._record.connect_failures),
+            reconnects=self._record.reconnects,
+            losses=dict(self._record.losses),
+            last_error=one_line(self._record.last_error),
             flows_total=self._seen.total,
             flow_states=dict(self._seen.states),
             flows=self._seen.busiest,
