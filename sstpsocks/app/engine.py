@@ -14,6 +14,7 @@ from ..proxy.context import Pages, no_pages
 from ..proxy.listen import Listeners, open_all
 from ..proxy.outlet import Outlet
 from ..proxy.port import ProxyPort
+from ..proxy.routing.router import Router
 from ..proxy.users import Users
 from ..tunnel.settings import TunnelSettings
 from ..tunnel.states import StateObserver
@@ -42,7 +43,7 @@ class OpenTunnel(Protocol):
 class Running:
     """What there is once the tunnels carry traffic."""
 
-    outlet: Outlet
+    outlet: Router
     """Connects by the rules, through the tunnel that they choose."""
     answers: Answers
     """Answers DNS queries by the same rules."""

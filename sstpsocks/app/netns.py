@@ -8,11 +8,11 @@ from pathlib import Path
 import trio
 
 from ..dns.desk import Desk
-from ..errors import ConfigError
 from ..netns.namespace import Namespace
 from ..netns.nat import Nat
 from ..netns.plan import NSSWITCH_CONF, Plan, nsswitch_conf, resolv_conf
 from ..proxy.outlet import PacketOutlet
+from ..proxy.routing.learned import LearnedNames, LearnedOutlet, LearningAnswers
 from .engine import Running
 from .job import CannotRunError, run_job
 
@@ -75,16 +75,16 @@ async def run_in_namespace(
     command: Sequence[str], environment: Mapping[str, str], running: Running, max_connections: int
 ) -> int:
     """Run the command there and return its exit code. Raises CannotRunError, or ConfigError without a namespace."""
-    outlet = running.outlet
-    if not isinstance(outlet, PacketOutlet):
-        raise ConfigError("run --netns: this way out knows no echo requests")
+    names = LearnedNames(trio.current_time)
+    outlet = LearnedOutlet(running.outlet, names)
+    answers = LearningAnswers(running.answers, names)
     plan = _plan(running.ready.mtu, running.ready.search)
     namespace = Namespace(plan)
     not_run: CannotRunError | None = None
     exit_code = 0
     try:
         async with trio.open_nursery() as nursery:
-            nat = Nat(outlet, Desk(running.answers), outlet.ping, nursery, max_connections=max_connections)
+            nat = Nat(outlet, Desk(answers), outlet.ping, nursery, max_connections=max_connections)
             surroundings = _Surroundings(namespace, plan, outlet, nat, nursery)
             try:
                 exit_code = await run_job(command, environment, surroundings)

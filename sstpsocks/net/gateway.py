@@ -197,11 +197,11 @@ class Gateway(Stack):
             protocol = PROTOCOL_ICMP if len(request.target) == 4 else PROTOCOL_ICMP6
             self._send_unreachable(request.source, request.target, protocol, request.message, error)
 
-    def abort_all(self, error: SstpsocksError, now: float) -> None:
-        """End everything without sending anything."""
+    def close(self, error: SstpsocksError, now: float) -> None:
+        """End everything without sending anything: the link is gone."""
         self._openings.clear()
         self._events.clear()
-        super().abort_all(error, now)
+        self.abort_all(error, now)
 
     # Packets for anybody
 

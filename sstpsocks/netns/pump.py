@@ -70,7 +70,7 @@ class TunPump:
         if self._descriptor < 0:
             return
         self._finished = True
-        self._gateway.abort_all(ConnectionLost("the namespace has ended"), self.now())
+        self._gateway.close(ConnectionLost("the namespace has ended"), self.now())
         self._notify()
         descriptor, self._descriptor = self._descriptor, -1
         trio.lowlevel.notify_closing(descriptor)

@@ -264,10 +264,9 @@ async def test_a_file_that_cannot_be_run_is_126(tmp_path: Path) -> None:
 
 
 async def test_a_signal_sent_to_us_reaches_the_command_and_no_namespace_is_left_over(tmp_path: Path) -> None:
-    before = namespaces_in_use()
     script = (
-        "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(42));"
-        "print('up\\n', end='', flush=True); time.sleep(60)"
+        "import os, signal, sys, time; signal.signal(15, lambda *_: sys.exit(42));"
+        "print(os.readlink('/proc/self/ns/net'), end='', flush=True); time.sleep(60)"
     )
     async with site(tmp_path) as demo:
         with trio.fail_after(40):
@@ -276,12 +275,13 @@ async def test_a_signal_sent_to_us_reaches_the_command_and_no_namespace_is_left_
                 cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             )  # fmt: skip
             assert process.stdout is not None
-            assert await process.stdout.receive_some() == b"up\n"
-            assert namespaces_in_use() > before
+            namespace = (await process.stdout.receive_some()).decode()
+            assert namespace.startswith("net:[")
+            assert namespace in namespaces_in_use()
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 42
             await process.stdout.aclose()
-    assert namespaces_in_use() <= before
+    assert namespace not in namespaces_in_use()
 
 
 BROKEN = """

@@ -87,7 +87,10 @@ class Router:
 
     async def ping(self, address: IPAddress, size: int) -> float:
         """Send an echo request the way that rules for all ports choose; see PacketOutlet. Raises a DialError."""
-        outlet = self._outlet(self._decide(address, None), address)
+        return await self.ping_by(self.way_to(address, address, None), address, size)
+
+    async def ping_by(self, outlet: Outlet, address: IPAddress, size: int) -> float:
+        """Send an echo request by one of the ways; see PacketOutlet. Raises a DialError."""
         if not isinstance(outlet, PacketOutlet):
             raise DeniedByRule("echo requests are not sent past the tunnels, whatever the rules say about connections")
         return await outlet.ping(address, size)
@@ -104,6 +107,14 @@ class Router:
         addresses = await self._outlet(decision, host).resolve(str(host))
         address, outlet = next(iter(self._ways_of(decision, str(host), addresses).items()))
         return outlet, address
+
+    def way_to(self, host: str | IPAddress, address: IPAddress, port: int | None) -> Outlet:
+        """Return the way to an address that ``host`` has, or is; without a port: by rules for all.
+
+        Raises a DialError.
+        """
+        decision = self._decide(host, port).for_address(address)
+        return self._outlet(decision, host)
 
     def decide_name(self, name: str) -> Decision:
         """Return which way looks a name up when nobody said for which port: DNS queries. Raises a DialError."""

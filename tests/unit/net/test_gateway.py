@@ -304,7 +304,7 @@ def test_an_unknown_protocol_is_refused(gateway: Gateway) -> None:
 def test_the_end_leaves_nothing_waiting(gateway: Gateway) -> None:
     begun = opening(gateway)
     gateway.receive_packet(from_program(b"x", 1, 2), 0.0)
-    gateway.abort_all(TunnelDown("over"), 0.0)
+    gateway.close(TunnelDown("over"), 0.0)
     assert gateway.next_event() is None
     assert gateway.accept(begun, 0.0) is None
     assert (gateway.openings, sent(gateway)) == (0, [])
