@@ -64,6 +64,8 @@ class Server:
     """host:port of an iperf3 server behind the server."""
     inside: str
     """Beginning of a command that runs a program on the machine of ``http``."""
+    caller: str
+    """The same, where that machine reaches the client's address inside the tunnel."""
     stop: str
     """Shell command that stops the server at once."""
     start: str
@@ -125,6 +127,7 @@ def server() -> Server:
         replies6=get("REPLIES6"),
         iperf=get("IPERF"),
         inside=get("INSIDE"),
+        caller=get("CALLER", get("INSIDE")),
         stop=get("STOP"),
         start=get("START"),
         recovery=float(get("RECOVERY", "3")),
