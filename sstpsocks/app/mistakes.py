@@ -18,8 +18,9 @@ from ..errors import ConfigError
 from ..tunnel.client_certificate import PassphraseNeeded
 from .config import build
 from .configfile import HOSTS, ConfigFile, load
-from .layers import Layer, Setting, file_layer
+from .layers import Layer, Layers, Setting, file_layer
 from .options import BY_KEY
+from .rules_config import rules_of
 from .sources import combine
 
 EXIT_MISTAKES = 2
@@ -97,10 +98,17 @@ def find_mistakes(path: Path, environ: Mapping[str, str]) -> Verdict:
         return search.verdict(())
     defaults = file_layer(file.path, file.defaults, search.add)
     profiles = {name: file_layer(file.path, values, search.add) for name, values in file.profiles.items()}
-    together = tuple(file.chosen) if len(file.chosen) > 1 else ()
-    for names in (*((name,) for name in profiles), together) if profiles else ((),):
-        if names or not profiles:
-            search.build({name: profiles[name] for name in names}, defaults, file, others)
+    if len(profiles) < 2:
+        search.build(profiles, defaults, file, others)
+        return search.verdict(tuple(profiles))
+    # Rules may name any of the profiles, so they are not about each one alone.
+    alone = {key: setting for key, setting in defaults.items() if key != "rule"}
+    for name, profile in profiles.items():
+        search.build({name: profile}, alone, file, others)
+    if file.chosen:
+        search.build({name: profiles[name] for name in file.chosen}, defaults, file, others)
+    else:
+        search.try_rules(defaults, tuple(profiles))
     return search.verdict(tuple(profiles))
 
 
@@ -127,6 +135,13 @@ class _Search:
             key = found[1]
             text = text.removeprefix(f"{key}: ")
         self._mistakes[Mistake(line, key, text, error.hint)] = None
+
+    def try_rules(self, defaults: Layer, profiles: tuple[str, ...]) -> None:
+        """Look at the rules as with all profiles together."""
+        try:
+            rules_of(Layers((defaults,)), profiles)
+        except ConfigError as error:
+            self.add(error)
 
     def build(
         self, profiles: Mapping[str, Layer], defaults: Layer, file: ConfigFile, environ: Mapping[str, str]

@@ -221,3 +221,26 @@ def test_an_address_that_others_reach_is_told_with_its_line(tmp_path: Path) -> N
         (3, "local_forward"),
         (4, "listen"),
     ]
+
+
+RULES = """
+rule = [".lab.example -> lab", ".work.example -> {way}"]
+[profiles.work]
+server = "a"
+[profiles.lab]
+server = "b"
+"""
+
+
+@pytest.mark.parametrize("chosen", ['default_profile = ["work", "lab"]', "listen = 1"])
+def test_rules_may_name_every_profile_and_nothing_else(tmp_path: Path, chosen: str) -> None:
+    assert mistakes(tmp_path, chosen + RULES.format(way="work")) == []
+    ((line, key, said),) = mistakes(tmp_path, chosen + RULES.format(way="wrk"))
+    assert (line, key) == (2, "rule")
+    assert 'Did you mean "work"?' in said
+
+
+def test_a_default_profile_that_its_rules_lead_away_from_is_a_mistake(tmp_path: Path) -> None:
+    ((line, key, said),) = mistakes(tmp_path, 'default_profile = "work"' + RULES.format(way="work"))
+    assert (line, key) == (2, "rule")
+    assert 'there is no tunnel "lab"' in said
