@@ -102,7 +102,7 @@ def _fields(record: logging.LogRecord, message: str) -> Iterable[tuple[str, str]
         yield "MESSAGE_ID", MESSAGE_IDS[event]
     for key, value in fields.items():
         if isinstance(value, str | int | float):
-            yield f"SSTPSOCKS_{key.upper()}", str(value)
+            yield f"SSTPSOCKS_{key.upper()}", str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def encode(fields: Iterable[tuple[str, str]]) -> bytes:

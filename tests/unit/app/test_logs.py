@@ -341,6 +341,7 @@ def test_the_journal_gets_level_tunnel_connection_and_message_id_as_fields(
     assert ready["SYSLOG_IDENTIFIER"] == "sstpsocks"
     assert ready["SSTPSOCKS_SERVER"] == "vpn:443"
     assert (down["MESSAGE_ID"], down["PRIORITY"]) == (MESSAGE_IDS["down"], "4")
+    assert down["SSTPSOCKS_UP"] == "false"
     assert (down["SSTPSOCKS_TUNNEL"], down["MESSAGE"]) == ("office", "tunnel down: lost")
     assert (error["PRIORITY"], error["SSTPSOCKS_CONNECTION"]) == ("3", "12")
     assert "MESSAGE_ID" not in error

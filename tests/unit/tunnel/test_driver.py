@@ -320,6 +320,23 @@ async def test_closed_before_it_began(autojump_clock: Clock, good: Issued, ca_fi
     assert pair.client.transport.closed
 
 
+async def test_a_driver_whose_timers_nobody_serves_is_behind(
+    good: Issued, ca_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = DriverPair(good, ca_file)
+    driver = pair.client.driver
+    monkeypatch.setattr(driver, "now", lambda: 100.0)
+    assert driver.behind == 0.0, "nothing is due before it has begun"
+    monkeypatch.setattr(pair.client.link, "poll_at", lambda: 70.0)
+    assert driver.behind == 30.0
+    monkeypatch.setattr(pair.client.link, "poll_at", lambda: 130.0)
+    assert driver.behind == 0.0
+    driver.close()
+    await driver.run()
+    monkeypatch.setattr(pair.client.link, "poll_at", lambda: 70.0)
+    assert driver.behind == 0.0, "it is over"
+
+
 async def test_the_tap_sees_both_directions(autojump_clock: Clock, good: Issued, ca_file: str, tmp_path: Path) -> None:
     path = tmp_path / "inner.pcapng"
     tap = PcapTap(str(path))
