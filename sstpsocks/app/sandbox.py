@@ -22,7 +22,6 @@ from .credentials import CommandPassword
 from .keyring_password import KeyringPassword
 from .landlock import DEVICE, READ, WRITE, Files, LandlockUnavailable, Rules, restrict
 from .options import OPTIONS, Kind
-from .values import parse_listen
 
 if TYPE_CHECKING:
     from .config import Configuration
@@ -37,8 +36,6 @@ SYSTEM_FILES = (
 DEVICES = ("/dev/null", "/dev/tty")
 WRITTEN = frozenset({"pcap", "ready_file", "log_file", "trace_file", "known_hosts", "tls_keylog"})
 """The options whose files are written; those of all other files are read."""
-_LISTENING = ("status",)
-"""Options of ports that are not among the settings of the listeners: [HOST:]PORT."""
 _DNS_PORT = 53
 _TOO_WIDE = ("/", "/etc", "/home", "/root", "/run", "/tmp", "/usr", "/var", "/var/tmp")  # noqa: S108 - never granted
 
@@ -151,6 +148,7 @@ def _all_layers(configuration: Configuration) -> tuple[Layers, ...]:
 
 def _addresses(configuration: Configuration) -> Iterator[object]:
     yield from configuration.listen.addresses
+    yield from configuration.status.addresses
     for tunnel in configuration.tunnels:
         if tunnel.listen is not None:
             yield from tunnel.listen.addresses
@@ -165,11 +163,6 @@ def _ports_to_listen_at(configuration: Configuration) -> Iterator[int]:
             yield address.port
     for dns in configuration.dns_listen:
         yield dns.port
-    for layers in _all_layers(configuration):
-        for key in _LISTENING:
-            text = layers.text(key)
-            if text is not None:
-                yield parse_listen(text)[1]
 
 
 def _ports_to_connect_to(configuration: Configuration) -> frozenset[int] | None:

@@ -43,11 +43,15 @@ def test_it_reads_and_writes_what_the_configuration_names_and_no_more(tmp_path: 
             *("--ca-file", f"{folder}/ca/ca.pem", "--pcap", f"{folder}/out/x.pcapng", "--ready-file", f"{folder}/r/x"),
             *("--listen", f"unix:{folder}/run/s", "--listen", "1081", "--dns-listen", "5353"),
             *("-L", "8080:web:80", "-R", "22:localhost:2222"),
+            *("--status", "8020", "--status", f"unix:{folder}/status/s"),
         )
     )
     named = {path: access for path, access in rules.paths if path.startswith(str(folder))}
-    assert named == {f"{folder}/ca": READ, f"{folder}/out": WRITE, f"{folder}/r": WRITE, f"{folder}/run": WRITE}
-    assert rules.bind == {0, 1081, 5353, 8080}
+    assert named == {f"{folder}/ca": READ, f"{folder}/out": WRITE, f"{folder}/r": WRITE} | {
+        f"{folder}/run": WRITE,
+        f"{folder}/status": WRITE,
+    }
+    assert rules.bind == {0, 1081, 5353, 8020, 8080}
     assert rules.connect == frozenset((53, 443, 2222))
 
 

@@ -52,7 +52,8 @@ def _sample(name: str, labels: Labels, value: float) -> str:
 def _number(value: float) -> str:
     if value == math.inf:
         return "+Inf"
-    return str(value) if isinstance(value, int) else format(value, ".9g")
+    # A Unix time has ten digits before the point: nothing is rounded but what a float cannot hold anyway.
+    return str(value) if isinstance(value, int) else repr(round(value, 9))
 
 
 def _escape(text: str) -> str:

@@ -21,7 +21,7 @@ def text_of(*names: str) -> str:
         parts = [Histogram((0.1, 1.0)) for _ in range(3)]
         parts[1].observe(0.5)
         histograms[name] = TunnelHistograms(*parts)
-    return metrics_text(snapshot_of(*map(tunnel_named, names)), histograms, 1000.0)
+    return metrics_text(snapshot_of(*map(tunnel_named, names)), histograms, 1_795_413_140.25)
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -41,7 +41,7 @@ def test_they_say_what_the_snapshot_says() -> None:
     assert found["sstpsocks_dial_seconds_bucket", frozenset({("tunnel", "office"), ("le", "0.1")})] == 0
     assert found["sstpsocks_dial_seconds_bucket", frozenset({("tunnel", "office"), ("le", "+Inf")})] == 1
     assert found["sstpsocks_dial_seconds_count", frozenset({("tunnel", "office")})] == 1
-    assert found["process_start_time_seconds", frozenset()] == 1000
+    assert found["process_start_time_seconds", frozenset()] == 1_795_413_140.25
 
 
 def test_exactly_one_state_is_set() -> None:
