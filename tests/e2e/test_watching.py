@@ -49,6 +49,8 @@ async def running(where: Site, *flags: str, **more: str) -> AsyncIterator[tuple[
     finally:
         if process.poll() is None:
             process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
 
 
 async def use(where: Site) -> None:

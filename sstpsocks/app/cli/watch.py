@@ -13,8 +13,8 @@ def status_parser() -> Parser:
     """Return the parser of ``sstpsocks status``."""
     parser = Parser(
         prog="sstpsocks status",
-        description="Ask a running sstpsocks what it does, and print it. Exit code 0: ready, 1: it runs and no tunnel "
-        "is up, 3: nothing answers. It must have been started with --status.",
+        description="Ask a running sstpsocks what it does, and print it. Exit code 0: ready, 1: it runs and a tunnel "
+        "is down, 3: nothing answers. It must have been started with --status.",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print all that it tells, as JSON")

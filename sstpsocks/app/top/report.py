@@ -12,7 +12,7 @@ from .decode import decode
 from .figures import duration, milliseconds, octets, rate
 
 EXIT_DOWN = 1
-"""It runs, and would not be sent requests now: no tunnel is up."""
+"""It runs, and is not ready, as /readyz says: a tunnel is down."""
 
 
 def run_status(place: Place, *, as_json: bool) -> int:

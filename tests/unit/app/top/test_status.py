@@ -248,3 +248,15 @@ def test_any_chart_has_its_size(values: list[float | None], width: int, height: 
     lines = chart(values, width, height, blocks=blocks)
     assert len(lines) == height
     assert {len(line) for line in lines} == {width}
+
+
+def test_the_environment_and_the_configuration_file_tell(tmp_path: Path) -> None:
+    assert find_place({}, {**NOWHERE, "SSTPSOCKS_STATUS": "9090"}) == Place("127.0.0.1", 9090)
+    config = tmp_path / "config.toml"
+    config.write_text("status = '127.0.0.1:9091'\n[profiles.lab]\nserver = 'h'\n")
+    assert find_place({"config": str(config)}, NOWHERE) == Place("127.0.0.1", 9091)
+    assert find_place({"config": str(config), "profile": ["lab"]}, NOWHERE) == Place("127.0.0.1", 9091)
+    assert find_place({"config": str(config), "status": "9092"}, NOWHERE) == Place("127.0.0.1", 9092)
+    config.write_text(f"status = '0'\nready_file = '{tmp_path / 'ready'}'\n")
+    with pytest.raises(NotRunning, match="there is no ready file"):
+        find_place({"config": str(config)}, NOWHERE)
