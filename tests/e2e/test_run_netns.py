@@ -104,6 +104,20 @@ async def test_without_a_device_it_says_so_before_anybody_is_dialled(world_reada
     assert "--device /dev/net/tun" in line
 
 
+async def test_where_users_may_not_make_namespaces_it_says_who_forbids_it(tmp_path: Path) -> None:
+    async with site(tmp_path) as demo:
+        # A user namespace in which the kernel's limit is nought: there it is refused for real.
+        forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+        inside = ["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh"]
+        ended = await run([*inside, *words(demo, "true", options=())])
+    if b"sh:" in ended.stderr:
+        pytest.skip("the kernel's settings cannot be written here")
+    [line] = ended.stderr.decode().splitlines()
+    assert ended.returncode == 2
+    assert line.startswith("sstpsocks: run --netns: this machine does not let us make a user namespace: No space left")
+    assert "sysctl user.max_user_namespaces=10000" in line
+
+
 DOWNLOAD = """
 import hashlib, urllib.request as r
 body = r.urlopen('http://intranet.demo/download', timeout=30).read()
@@ -309,6 +323,35 @@ async def test_a_connection_that_breaks_in_the_tunnel_is_reset_in_the_namespace(
             await demo.stop()
             assert await process.stdout.receive_some() == b"reset\n"
             assert await process.wait() == 7
+            await process.stdout.aclose()
+
+
+ORPHAN = """
+import os, socket, sys, time
+print('up', end='', flush=True)
+while os.getppid() == int(sys.argv[1]) or open('/proc/net/dev').read().count('sstpsocks0'):
+    time.sleep(0.05)
+for port in map(int, sys.argv[2:]):
+    with socket.socket() as s:
+        print(s.connect_ex(('10.99.0.1', 80)) != 0, s.connect_ex(('127.0.0.1', port)) != 0, end=' ', flush=True)
+"""
+
+
+async def test_when_we_are_killed_the_command_has_no_network_rather_than_another_one(tmp_path: Path) -> None:
+    async with site(tmp_path) as demo:
+        with trio.fail_after(40):
+            process = await trio.lowlevel.open_process(
+                words(demo, sys.executable, "-c", ORPHAN, str(os.getpid()), str(demo.port)),
+                cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            assert process.stdout is not None
+            assert await process.stdout.receive_some() == b"up"
+            process.kill()
+            assert await process.wait() == -signal.SIGKILL
+            said = b""
+            while chunk := await process.stdout.receive_some():
+                said += chunk
+            assert said.split() == [b"True", b"True"]
             await process.stdout.aclose()
 
 
