@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import dpkt
@@ -77,6 +77,23 @@ async def use(where: Site) -> None:
         await plain.send_all(f"{request}Connection: close\r\n\r\n".encode())
         async for _ in plain:
             pass
+    host = "Host: www.intranet.demo"
+    for broken in (
+        f"GET {SECRET_PATH}\x01 x y HTTP/1.1\r\n{host}\r\n\r\n",
+        f"GET http://www.intranet.demo{SECRET_PATH} HTTP/1.1\r\n{host}\r\n{COOKIE} no colon\r\n\r\n",
+        f"GET http://www.intranet.demo{SECRET_PATH} HTTP/1.1\r\n{host}\r\nContent-Length: {COOKIE}\r\n\r\n",
+        f"POST http://www.intranet.demo/ HTTP/1.1\r\n{host}\r\nTransfer-Encoding: chunked\r\n\r\n{COOKIE}\r\n",
+        f"\x05\x01\x02\x01\x05alice\x06{COOKIE}",
+        f"\x04\x01\x00\x50\x00\x00\x00\x00{COOKIE}\x00{SECRET_PATH}\x00",
+        f"{COOKIE}{SECRET_PATH}",
+    ):
+        with trio.move_on_after(5):
+            async with await trio.open_tcp_stream("127.0.0.1", port) as plain:
+                await plain.send_all(broken.encode("latin-1"))
+                await plain.send_eof()
+                with suppress(trio.BrokenResourceError):
+                    async for _ in plain:
+                        pass
     await trio.sleep(0.2)
 
 
