@@ -340,24 +340,26 @@ class Stack:
         """Send an ICMPv6 message; ``body`` is what follows its checksum. Router Solicitations go this way."""
         self._ip6.icmp.send(source, destination, Icmp6Message(kind, code, body), hop_limit)
 
-    def abort_all(self, error: SstpsocksError, now: float) -> None:
-        """End every flow with this error, without sending anything: the tunnel is gone."""
+    def abort_all(self, error: SstpsocksError, now: float, *, established: bool = True) -> None:
+        """End every flow with this error, without sending anything; ``established``: such TCP connections, too."""
         for connection in list(self.connections.values()):
-            connection.abort(now, error)
+            if established or connection.state in (TcpState.SYN_SENT, TcpState.SYN_RECEIVED):
+                connection.abort(now, error)
         for listener in list(self._listeners.values()):
             listener.close(now)
             self.mark_dirty(listener)
         self._udp.abort_all(error)
         self._echoes.abort_all(error)
-        self.connections.clear()
-        self._half_open.clear()
         self._listeners.clear()
         self._reassembler.clear()
-        self._path_mtus.clear()
-        self._scheduler.clear()
-        self._timers.clear()
         self._replies.clear()
         self._reply_bytes = 0
+        if established:
+            self.connections.clear()
+            self._half_open.clear()
+            self._path_mtus.clear()
+            self._scheduler.clear()
+            self._timers.clear()
 
     # For flows (TcpHost, FlowHost, IcmpHost)
 

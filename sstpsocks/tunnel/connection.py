@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from functools import partial
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 import trio
@@ -43,6 +45,7 @@ from ..sstp.machine import SstpTimers
 from .credentials import CredentialKeeper
 from .driver import Driver
 from .eap_login import EapLogin
+from .flow_keeper import FlowKeeper, ipv6_addresses
 from .inform import ask_dhcp, strict_table
 from .ipv6 import MIN_MTU as MIN_IPV6_MTU
 from .ipv6 import Ipv6Host
@@ -94,12 +97,13 @@ class ServerConnection:
         eap: EapLogin | None = None,
         dial: Dial = connect_transport,
         tap: Tap | None = None,
+        keeper: FlowKeeper | None = None,
     ) -> None:
         """``refused``: credentials that the server refused before; they are never sent, and new ones are added.
 
         ``secret``: what our identifiers in IPv6 are made from. ``unasked``: options of IPCP that the server rejected
         before, which spares another rejection. ``eap``: what is kept for log-ins by EAP. ``dial``: connects to the
-        server.
+        server. ``keeper``: keeps the programs' connections while it is dialled again; None: they end with this one.
         """
         self._settings = settings
         self._entropy = entropy
@@ -112,6 +116,7 @@ class ServerConnection:
         self._unasked = UNASKED | unasked
         self._eap = eap if eap is not None else EapLogin(settings)
         self._dial = dial
+        self._keeper = keeper
         self._identifier: bytes | None = None
         self._ipv6: Ipv6Host | None = None
         self.step = Step.RESOLVE
@@ -299,6 +304,22 @@ class ServerConnection:
 
     def _up(self, driver: Driver, event: LinkUp) -> None:
         self.link_up = event
+        kept = self._keeper.attach(event.local, self.mtu, driver) if self._keeper is not None else None
+        driver.stack = stack = kept if kept is not None else self._new_stack(event)
+        stack.outer = driver.outer
+        dns = ", ".join(map(str, event.dns)) or "none"
+        self._done(f"{event.local}, DNS {dns}, MTU {self.mtu}")
+        if self._tap is not None:
+            server = self._settings.server
+            self._tap.note(f"tunnel to {server} is up as {event.local}, correlation id {self.correlation_id}")
+        self.settled.set()
+        if (inherited := ipv6_addresses(stack)) and self._keeper is not None:
+            self._nursery.start_soon(self._forget_ipv6, driver, stack, inherited)
+        self._start_ipv6()
+        if self._settings.dhcp != "never":
+            self._nursery.start_soon(self._ask_network, driver, driver.stack, event)
+
+    def _new_stack(self, event: LinkUp) -> Stack:
         limits = self._settings.limits
         config = StackConfig(
             ecn=self._settings.ecn,
@@ -306,17 +327,17 @@ class ServerConnection:
             max_half_open=limits.half_open,
             memory_maximum=limits.memory,
         )
-        driver.stack = Stack(event.local, mtu=self.mtu, entropy=self._entropy, config=config)
-        driver.stack.outer = driver.outer
-        dns = ", ".join(map(str, event.dns)) or "none"
-        self._done(f"{event.local}, DNS {dns}, MTU {self.mtu}")
-        if self._tap is not None:
-            server = self._settings.server
-            self._tap.note(f"tunnel to {server} is up as {event.local}, correlation id {self.correlation_id}")
-        self.settled.set()
-        self._start_ipv6()
-        if self._settings.dhcp != "never":
-            self._nursery.start_soon(self._ask_network, driver, driver.stack, event)
+        return Stack(event.local, mtu=self.mtu, entropy=self._entropy, config=config)
+
+    async def _forget_ipv6(self, driver: Driver, stack: Stack, inherited: list[IPv6Address]) -> None:
+        """Give up the IPv6 addresses of the connection before, unless this one brings them back."""
+        with trio.move_on_after(IPV6_PATIENCE):
+            await self.ending.wait()
+        if not self.ending.is_set():
+            ours = (*self.addresses, *((self._ipv6.link_local,) if self._ipv6 is not None else ()))
+            for address in inherited:
+                if address not in ours:
+                    driver.act(partial(stack.remove_address, address, driver.now()))
 
     def _resumed(self, driver: Driver, event: LinkUp) -> None:
         """PPP was negotiated anew: the flows go on, if what they send is still taken."""
@@ -403,8 +424,11 @@ class ServerConnection:
         self.ending.set()
         self.settled.set()
         if self.driver is not None and self.driver.stack is not None:
-            reason = f"the tunnel ended: {error}" if error is not None else _CLOSED
-            self.driver.stack.abort_all(ConnectionLost(reason), self.driver.now())
+            reason = ConnectionLost(f"the tunnel ended: {error}" if error is not None else _CLOSED)
+            if self._keeper is not None and error is not None and error.may_retry:
+                self._keeper.suspend(self.driver.stack, reason, self.driver.now())
+            else:
+                self.driver.stack.abort_all(reason, self.driver.now())
 
     def _observe(self, report: StepReport) -> None:
         if report.step not in LATER_STEPS:

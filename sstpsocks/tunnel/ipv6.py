@@ -59,6 +59,8 @@ class Ipv6Host:
         )
         self._link_local = self._configuration.link_local
         self._held: tuple[IPv6Address, ...] = ()
+        self.link_local = self._link_local
+        """Our address on the link."""
         stack.add_address(self._link_local, _PREFIX_LENGTH)
         stack.on_router_advertisement = self._receive_advertisement
         self._endpoint = stack.open_udp(local_port=CLIENT_PORT, local_address=self._link_local, allow_multicast=True)

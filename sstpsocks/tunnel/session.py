@@ -8,62 +8,22 @@ from typing import Self
 
 import trio
 
-from ..base.entropy import Entropy, random_below
-from ..errors import LocalProtocolError, SstpsocksError, TunnelError
+from ..base.entropy import Entropy
+from ..errors import ConnectionLost, LocalProtocolError, SstpsocksError, TunnelError
 from ..ppp.auth import Credentials
 from .alternatives import KeptCredentials, in_order, moves_on, none_reached
 from .capture_file import FLUSH_INTERVAL
 from .connection import ServerConnection
 from .eap_login import EapLogin
 from .entropy_source import SystemEntropy
+from .flow_keeper import in_use
+from .lifecycle import Lifecycle, ReconnectPolicy
 from .reach import Dial, connect_transport
 from .session_network import SessionNetwork
 from .settings import TunnelSettings
-from .states import SessionRecord, StateObserver, TunnelState, TunnelStatus, ignore_states
+from .states import StateObserver, TunnelState, TunnelStatus, ignore_states
 from .steps import Step, StepObserver, StepReport, ignore_steps
 from .tap import Tap, open_tap
-
-# A lost tunnel is dialled again quickly while people wait, and gently once it is plain that the server stays away.
-EAGER_PERIOD = 300.0
-EAGER_DELAY = 1.0
-PATIENT_DELAY = 30.0
-
-# A tunnel that did not stand that long counts as another failed try: a server that ends each tunnel at once is not
-# dialled, and logged in to, without a pause.
-STABLE_PERIOD = 10.0
-
-
-def retry_delay(elapsed: float, attempt: int, entropy: Entropy) -> float:
-    """Return how long to wait before try number ``attempt`` (from 0), ``elapsed`` seconds after the loss.
-
-    The first try comes at once, later ones after 0.5 to 1 s; after five minutes after 15 to 30 s. The jitter keeps
-    many clients of one server from returning in step.
-    """
-    if attempt == 0:
-        return 0.0
-    longest = EAGER_DELAY if elapsed < EAGER_PERIOD else PATIENT_DELAY
-    return longest * (0.5 + random_below(entropy, 1000) / 2000)
-
-
-class _Backoff:
-    """How long to wait before the next try, over all tries since the tunnel was last stable."""
-
-    def __init__(self, entropy: Entropy) -> None:
-        self._entropy = entropy
-        self._lost_at: float | None = None
-        self._attempt = 0
-
-    def lost(self, up_since: float, now: float) -> None:
-        """A tunnel that was up from ``up_since`` on was lost."""
-        if self._lost_at is None or now - up_since >= STABLE_PERIOD:
-            self._lost_at = now
-            self._attempt = 0
-
-    def next_delay(self, now: float) -> float:
-        """Return the seconds to wait before the next try, and count it."""
-        delay = retry_delay(now - (self._lost_at or 0.0), self._attempt, self._entropy)
-        self._attempt += 1
-        return delay
 
 
 class Session(SessionNetwork):
@@ -85,9 +45,7 @@ class Session(SessionNetwork):
     ) -> None:
         """``dial`` connects to the server."""
         super().__init__(settings)
-        self.record = SessionRecord()
-        """What it has been through."""
-        self.state = TunnelState(TunnelStatus.CONNECTING, f"connecting to {settings.server}")
+        self.state = TunnelState(TunnelStatus.CONNECTING, "")
         """What it is doing now."""
         self.since = 0.0
         """When that began, by trio's clock."""
@@ -96,6 +54,14 @@ class Session(SessionNetwork):
         self._observe = observe
         self._on_state = on_state
         self._entropy = entropy if entropy is not None else SystemEntropy()
+        policy = ReconnectPolicy(
+            reconnect=settings.reconnect == "auto", budget=settings.reconnect_budget, on_demand=settings.on_demand
+        )
+        self._life = Lifecycle(policy, self._entropy)
+        self._demand = trio.Event()
+        """Set when somebody wants the tunnel."""
+        self._awoken = trio.Event()
+        """Set when dialling must not be waited for any longer."""
         self._nursery_manager = trio.open_nursery()
         self._nursery: trio.Nursery
         self._entered = False
@@ -115,8 +81,7 @@ class Session(SessionNetwork):
         self._tap = open_tap(self.settings)
         self._nursery = await self._nursery_manager.__aenter__()
         try:
-            self._enter(TunnelStatus.CONNECTING, f"connecting to {self.settings.server}")
-            connection = await self._connect()
+            connection = await self._first_connect()
         except BaseException:
             await self._leave()
             raise
@@ -138,6 +103,18 @@ class Session(SessionNetwork):
             raise self.failure
 
     # Coming and going
+
+    async def _first_connect(self) -> ServerConnection | None:
+        self.since = trio.current_time()
+        if self.settings.on_demand:
+            self._enter(f"{self.settings.server} is dialled when somebody wants it")
+            return None
+        self._enter(f"connecting to {self.settings.server}")
+        try:
+            return await self._connect()
+        except SstpsocksError as error:
+            self._life.failed(error, trio.current_time())
+            raise
 
     async def _connect(self) -> ServerConnection:
         """Connect to the first server that can be reached, beginning with the one that was used last."""
@@ -170,14 +147,15 @@ class Session(SessionNetwork):
             if not self._eap.try_otherwise(connection.method, error):
                 raise
             text = f"{error}; dialling again, with another crypto binding"
-            self._enter(TunnelStatus.CONNECTING, text)
+            self._enter(text)
             connection = self._new_connection(settings)
             await connection.connect()
         self._eap.worked()
         self._connection, self._server = connection, settings
         self.record.connected(trio.current_time() - begun, again=self.record.connects > 0)
+        self._life.connected(trio.current_time())
         addresses = ", ".join(map(str, self.info.addresses))
-        self._enter(TunnelStatus.UP, f"tunnel to {settings.server} is up as {addresses}")
+        self._enter(f"tunnel to {settings.server} is up as {addresses}")
         return connection
 
     def _new_connection(self, settings: TunnelSettings) -> ServerConnection:
@@ -192,53 +170,112 @@ class Session(SessionNetwork):
             eap=self._eap,
             dial=self._dial,
             tap=self._tap,
+            keeper=self._keeper,
         )
 
-    async def _supervise(self, connection: ServerConnection) -> None:
-        """Dial again each time the tunnel is lost; end the last connection in order when that is no longer wanted."""
-        backoff = _Backoff(self._entropy)
+    def _note(self, text: str) -> None:
+        self._observe(StepReport(Step.FLOWS, True, text))
+
+    async def _supervise(self, connection: ServerConnection | None) -> None:
+        """Do what the machine says until it stops; end the last connection in order when nobody wants it any more."""
         try:
             while True:
-                up_since = trio.current_time()
-                await connection.ending.wait()
-                if connection.error is None:
-                    return  # the driver broke, and its error is on the way
-                self.record.lost(connection.error)
-                await connection.close()
-                backoff.lost(up_since, trio.current_time())
-                again = await self._reconnect(connection.error, backoff)
-                if again is None:
+                if connection is not None:
+                    connection = await self._until_over(connection)
+                elif self._life.dialling:
+                    connection = await self._try()
+                elif self._life.status is TunnelStatus.IDLE:
+                    await self._demand.wait()
+                    self._life.wanted(trio.current_time())
+                    self._enter(f"connecting to {self._server.server}")
+                else:
                     return
-                connection = again
         finally:
             if self._connection is not None:
                 await self._connection.close()
+            self._keeper.forget(ConnectionLost("it was closed"), trio.current_time())
 
-    async def _reconnect(self, error: SstpsocksError, backoff: _Backoff) -> ServerConnection | None:
-        """Dial until the tunnel is up again; return None when that is not wanted or makes no sense."""
-        while True:
-            # Other errors than a TunnelError are about the settings and the password, which will not get better.
-            if self.settings.reconnect == "never" or not isinstance(error, TunnelError) or not error.may_retry:
-                self._end(error)
+    async def _until_over(self, connection: ServerConnection) -> ServerConnection | None:
+        """Wait for the end of a connection; return it when it was not one that makes the machine go on."""
+        if self.settings.on_demand:
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._watch_use, connection, scope)
+                    await connection.ending.wait()
+                    nursery.cancel_scope.cancel()
+            if not connection.ending.is_set():
+                await connection.close()
+                self._life.unused()
+                self._demand = trio.Event()
+                self._enter(f"not used for {self.settings.idle_timeout:g} s; dialled again when somebody wants it")
                 return None
-            delay = backoff.next_delay(trio.current_time())
-            again = f"dialling again in {delay:.1f} s" if delay else "dialling again"
-            self._enter(TunnelStatus.RECONNECTING, f"{error}; {again}")
-            await trio.sleep(delay)
-            try:
-                return await self._connect()
-            except SstpsocksError as failed:
-                error = failed
+        else:
+            await connection.ending.wait()
+        error = connection.error
+        if error is None:
+            self._life.end()  # the driver broke, and its error is on the way
+            return None
+        self._count(connection)
+        self.record.lost(error)
+        await connection.close()
+        self._life.lost(error, trio.current_time())
+        self._go_on(error)
+        return None
 
-    def _end(self, error: SstpsocksError) -> None:
-        self.failure = error
-        self._enter(TunnelStatus.STOPPED, str(error))
-        self._closed.set()
+    async def _try(self) -> ServerConnection | None:
+        """Dial when it is time to; return the connection, None when that failed."""
+        self._awoken = trio.Event()
+        with trio.move_on_at(self._life.dial_at):
+            await self._awoken.wait()
+        try:
+            return await self._connect()
+        except SstpsocksError as error:
+            now = trio.current_time()
+            self._keeper.forget_old(now)
+            self._life.failed(error, now, wanted=now < self._held_until or self._keeper.waiting > 0)
+            self._go_on(error)
+            return None
 
-    def _enter(self, status: TunnelStatus, text: str) -> None:
-        if status is not self.state.status or self.since == 0.0:
+    def _go_on(self, error: SstpsocksError) -> None:
+        """Tell what a loss or a failed try has led to."""
+        if self._life.status is TunnelStatus.STOPPED:
+            self.failure = error
+            self._keeper.forget(error, trio.current_time())
+            self._enter(str(error))
+            self._closed.set()
+            self._news.unpark_all()
+            return
+        self._demand = trio.Event()
+        delay = self._life.dial_at - trio.current_time()
+        again = f"dialling again in {delay:.1f} s" if delay > 0 else "dialling again"
+        if self._life.status is TunnelStatus.IDLE:
+            again = "dialled again when somebody wants it"
+        self._enter(f"{error}; {again}")
+
+    async def _watch_use(self, connection: ServerConnection, over: trio.CancelScope) -> None:
+        """Cancel ``over`` when no connection was open and nothing was sent for long."""
+        last, sent = trio.current_time(), -1
+        while trio.current_time() - last < self.settings.idle_timeout:
+            await trio.sleep(min(1.0, self.settings.idle_timeout / 4))
+            stack = connection.stack
+            if stack is not None and (in_use(stack) or stack.counters.ip_out_transmits != sent):
+                last, sent = trio.current_time(), stack.counters.ip_out_transmits
+        over.cancel()
+
+    def _want(self) -> None:
+        self._demand.set()
+
+    def _count(self, connection: ServerConnection) -> None:
+        if connection.driver is not None:
+            self.record.octets_received += connection.driver.bytes_received
+            self.record.octets_sent += connection.driver.bytes_sent
+
+    def _enter(self, text: str) -> None:
+        status = self._life.status
+        if status is not self.state.status:
             self.since = trio.current_time()
         self.state = TunnelState(status, text)
+        self._news.unpark_all()
         self._on_state(self.state)
 
     async def _keep_flushed(self, tap: Tap) -> None:

@@ -11,14 +11,18 @@ from ..net.stack import Stack
 from .connection import ServerConnection
 from .datagrams import UdpPort, UdpSocket
 from .driver import Driver
+from .flow_keeper import FlowKeeper
 from .network import IPAddress, is_global_ipv6
 from .ping import ping
 from .settings import TunnelSettings
-from .states import TunnelInfo
+from .states import SessionRecord, TunnelInfo
 from .streams import TcpAcceptor, TcpStream
 
 # Connections that wait to be accepted by one listening port inside the tunnel.
 LISTEN_BACKLOG = 32
+
+# Seconds that a first request waits for a tunnel that is dialled on demand.
+DEMAND_LIMIT = 30.0
 
 
 class SessionNetwork:
@@ -31,6 +35,42 @@ class SessionNetwork:
         self._connection: ServerConnection | None = None
         self._closed = trio.Event()
         """Set when it has ended for good."""
+        self._news = trio.lowlevel.ParkingLot()
+        """Where those wait who wait for the tunnel."""
+        self._held_until = 0.0
+        """Until when somebody waits."""
+        self.record = SessionRecord()
+        """What it has been through."""
+        self._keeper = FlowKeeper(self._note, keeps=settings.reconnect == "auto")
+
+    def _note(self, text: str) -> None:
+        """Tell a person what became of open connections."""
+
+    def _want(self) -> None:
+        """Have the tunnel dialled, if it is not."""
+
+    @property
+    def may_come(self) -> bool:
+        """Whether wait_up() may be worth while, when the tunnel is down."""
+        return not self._closed.is_set() and (self.settings.on_demand or self.settings.hold > 0)
+
+    async def wait_up(self) -> None:
+        """Wait until traffic passes, for as long as the settings say. Raises TunnelDown."""
+        self._want()
+        now = trio.current_time()
+        hold = self.settings.hold
+        limit = max(hold, DEMAND_LIMIT) if self.settings.on_demand else hold
+        self._held_until = max(self._held_until, now + hold)
+        failures = self.record.connect_failures.total()
+        with trio.move_on_at(now + limit):
+            while not self.up and not self._closed.is_set():
+                # On demand, a failed try is the answer, unless requests are to be held.
+                if trio.current_time() >= now + hold and self.record.connect_failures.total() != failures:
+                    break
+                await self._news.park()
+        if not self.up:
+            why = f": {self.record.last_error}" if self.record.last_error else ""
+            raise TunnelDown(f"the tunnel to {self._server.server} is down{why}")
 
     @property
     def info(self) -> TunnelInfo:
@@ -103,7 +143,8 @@ class SessionNetwork:
     def begin_connect(self, address: IPAddress, port: int) -> TcpStream:
         """Begin to open a TCP connection. Raises TunnelDown, NetworkUnreachable or TooManyConnections."""
         driver, stack = self._require(address)
-        stream = TcpStream(stack.connect_tcp(address, port, driver.now()), driver)
+        # The stream may outlive the driver.
+        stream = TcpStream(stack.connect_tcp(address, port, driver.now()), self._keeper.pump)
         driver.flush()
         return stream
 
@@ -118,9 +159,9 @@ class SessionNetwork:
         ``peer``: who is expected, which decides which of our addresses the acceptor names; anybody may connect all the
         same. Raises TunnelDown, NetworkUnreachable, LocalProtocolError for a port in use, TooManyConnections.
         """
-        driver, stack = self._require(peer)
+        _driver, stack = self._require(peer)
         address = stack.source_for(peer) if peer is not None else None
-        return TcpAcceptor(stack.listen_tcp(port, backlog=LISTEN_BACKLOG), driver, address)
+        return TcpAcceptor(stack.listen_tcp(port, backlog=LISTEN_BACKLOG), self._keeper.pump, address)
 
     def open_udp_port(self, port: int = 0) -> UdpPort:
         """Open a UDP port that is connected to nobody, 0 for a random one.
@@ -143,6 +184,7 @@ class SessionNetwork:
         """Return what carries packets. Raises TunnelDown, NetworkUnreachable for an address that is not reached."""
         connection = self._connection
         if connection is None or connection.driver is None or connection.stack is None:
+            self._want()
             hint = "" if self._closed.is_set() else "it is being dialled again"
             raise TunnelDown(f"the tunnel to {self._server.server} is down", hint=hint)
         if isinstance(address, IPv6Address):

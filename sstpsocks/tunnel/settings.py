@@ -206,6 +206,14 @@ class TunnelSettings:
     hello_interval: float = 20.0
     """Seconds of silence before an echo request; the same again without any packet means the path is dead."""
     reconnect: Literal["auto", "never"] = "auto"
+    reconnect_budget: float | None = None
+    """Seconds after a loss during which it is dialled again; None: for ever."""
+    on_demand: bool = False
+    """Dial when somebody wants the tunnel, and end it when nobody has used it for ``idle_timeout``."""
+    idle_timeout: float = 300.0
+    """Seconds without connections and without anything sent."""
+    hold: float = 0.0
+    """Seconds that new requests wait for a tunnel that is down; 0: they fail at once."""
     address: IPv4Address | None = None
     """The IPv4 address to ask for, and to have or no tunnel; None: whichever the server gives."""
     ecn: Literal["off", "passive", "active"] = "passive"

@@ -24,9 +24,11 @@ class Step(Enum):
     """Not on the way up: reported when the network has told its routes and search domains, if it does."""
     IPV6 = "IPv6"
     """Not on the way up: reported when there are IPv6 addresses or name servers, and when they change."""
+    FLOWS = "connections"
+    """Not on the way up: reported when a tunnel is back, if connections of programs had waited for it."""
 
 
-LATER_STEPS = frozenset({Step.DHCP, Step.IPV6})
+LATER_STEPS = frozenset({Step.DHCP, Step.IPV6, Step.FLOWS})
 """What may be reported while the tunnel is up."""
 
 

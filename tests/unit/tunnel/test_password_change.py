@@ -15,7 +15,7 @@ from sstpsocks.ppp import login as login_module
 from sstpsocks.ppp.auth import AuthMethod, Credentials
 from sstpsocks.ppp.chap_machine import Lookup
 from sstpsocks.ppp.chap_mschapv2 import MsChapV2Server
-from sstpsocks.tunnel import session as session_module
+from sstpsocks.tunnel import lifecycle as lifecycle_module
 from sstpsocks.tunnel.session import Session
 from sstpsocks.tunnel.settings import CredentialReason, CredentialRequest
 from sstpsocks.tunnel.states import TunnelState, TunnelStatus
@@ -52,7 +52,7 @@ class Directory:
 def directory(monkeypatch: pytest.MonkeyPatch) -> Directory:
     directory = Directory()
     monkeypatch.setattr(login_module, "make_server", directory.make_server)
-    monkeypatch.setattr(session_module, "EAGER_DELAY", 0.02)
+    monkeypatch.setattr(lifecycle_module, "EAGER_DELAY", 0.02)
     return directory
 
 

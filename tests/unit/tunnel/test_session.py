@@ -27,9 +27,10 @@ from sstpsocks.errors import (
 from sstpsocks.link import CredentialsWanted
 from sstpsocks.ppp.auth import Credentials
 from sstpsocks.tunnel import connection as connection_module
-from sstpsocks.tunnel import session as session_module
+from sstpsocks.tunnel import lifecycle as lifecycle_module
 from sstpsocks.tunnel.connection import ServerConnection
-from sstpsocks.tunnel.session import Session, retry_delay
+from sstpsocks.tunnel.lifecycle import retry_delay
+from sstpsocks.tunnel.session import Session
 from sstpsocks.tunnel.settings import CredentialReason, CredentialRequest
 from sstpsocks.tunnel.states import TunnelState, TunnelStatus
 from sstpsocks.tunnel.steps import LATER_STEPS, Step, StepReport
@@ -51,7 +52,7 @@ async def site(tmp_path: Path) -> AsyncIterator[DemoSite]:
 
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "EAGER_DELAY", 0.02)
+    monkeypatch.setattr(lifecycle_module, "EAGER_DELAY", 0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -164,7 +165,7 @@ async def test_flows_end_when_the_tunnel_is_lost(site: DemoSite) -> None:
             await stream.receive_some()
         assert isinstance(caught.value.__cause__, ConnectionLost)
 
-    async with Session(site.settings()) as session, echo_stream(session) as stream:
+    async with Session(site.settings(reconnect="never")) as session, echo_stream(session) as stream:
         udp = session.open_udp(GATEWAY, 9)
 
         async def receive_until_down() -> None:
@@ -268,7 +269,7 @@ async def test_a_tunnel_that_falls_at_once_is_dialled_with_pauses(
         attempts.append(attempt)
         return delay(elapsed, attempt, entropy)
 
-    monkeypatch.setattr(session_module, "retry_delay", counted)
+    monkeypatch.setattr(lifecycle_module, "retry_delay", counted)
     states = States()
     async with Session(site.settings(), on_state=states):
         for number in range(1, 4):
