@@ -84,16 +84,15 @@ class SocketTransport:
 
     def round_trip(self) -> float | None:
         """Return the smoothed round-trip time that the kernel measures (Linux), None where it does not tell."""
-        if sys.platform != "linux":
-            return None
-        try:
-            information = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
-        except OSError:
-            return None  # no TCP, or closed
-        if len(information) < _TCP_INFO_SIZE:
-            return None
-        (microseconds,) = struct.unpack_from("=I", information, _TCPI_RTT)
-        return microseconds / 1e6 or None
+        measured = 0
+        if sys.platform == "linux":
+            try:
+                information = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+            except OSError:
+                return None  # no TCP, or closed
+            if len(information) == _TCP_INFO_SIZE:
+                (measured,) = struct.unpack_from("=I", information, _TCPI_RTT)
+        return measured / 1e6 or None
 
     def close(self) -> None:
         """Close the socket."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -101,7 +101,7 @@ class Page:
 class Browser:
     """A running browser."""
 
-    def __init__(self, to_browser: trio.lowlevel.FdStream, from_browser: trio.lowlevel.FdStream) -> None:
+    def __init__(self, to_browser: trio.abc.SendStream, from_browser: trio.abc.ReceiveStream) -> None:
         self._to, self._from = to_browser, from_browser
         self._number = 0
         self._answers: dict[int, dict[str, Any]] = {}
@@ -148,27 +148,36 @@ class Browser:
         return page
 
 
+async def start(command: list[str]) -> tuple[trio.Process, trio.abc.SendStream, trio.abc.ReceiveStream]:
+    """Start it with a pipe to it at 3 and one from it at 4."""
+    if sys.platform != "win32":
+        import fcntl
+
+        for_browser, to_browser = os.pipe()
+        from_browser, by_browser = os.pipe()
+        # Neither of its ends may be 3 or 4 when they are put there.
+        theirs = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (for_browser, by_browser)]
+        os.close(for_browser)
+        os.close(by_browser)
+        process = await trio.lowlevel.open_process(
+            ["bash", "-c", f'exec "$@" 3<&{theirs[0]} 4>&{theirs[1]}', "bash", *command],
+            pass_fds=theirs,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for end in theirs:
+            os.close(end)
+        return process, trio.lowlevel.FdStream(to_browser), trio.lowlevel.FdStream(from_browser)
+    raise OSError("there are no such pipes here")
+
+
 @asynccontextmanager
 async def chromium(profile: Path, *options: str) -> AsyncIterator[Browser]:
     """A browser with an empty profile in that folder."""
     command = [find_chromium(), *OPTIONS, f"--user-data-dir={profile}", *options]
-    for_browser, to_browser = os.pipe()
-    from_browser, by_browser = os.pipe()
-    # It reads from 3 and writes to 4; neither end may be one of these when they are put there.
-    theirs = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (for_browser, by_browser)]
-    os.close(for_browser)
-    os.close(by_browser)
-    script = f'exec "$@" 3<&{theirs[0]} 4>&{theirs[1]}'
-    process = await trio.lowlevel.open_process(
-        ["bash", "-c", script, "bash", *command],
-        pass_fds=theirs,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    for end in theirs:
-        os.close(end)
-    async with trio.lowlevel.FdStream(to_browser) as sending, trio.lowlevel.FdStream(from_browser) as receiving:
+    process, sending, receiving = await start(command)
+    async with sending, receiving:
         browser = Browser(sending, receiving)
         try:
             async with trio.open_nursery() as nursery:
