@@ -78,13 +78,13 @@ async def run_in_namespace(
     names = LearnedNames(trio.current_time)
     outlet = LearnedOutlet(running.outlet, names)
     answers = LearningAnswers(running.answers, names)
-    plan = _plan(running.ready.mtu, running.ready.search)
+    plan = _plan(running.ready.mtu or _USUAL_MTU, running.ready.search)
     namespace = Namespace(plan)
     not_run: CannotRunError | None = None
     exit_code = 0
     try:
         async with trio.open_nursery() as nursery:
-            nat = Nat(outlet, Desk(answers), outlet.ping, nursery, max_connections=max_connections)
+            nat = Nat(outlet, Desk(answers), nursery, max_connections=max_connections)
             surroundings = _Surroundings(namespace, plan, outlet, nat, nursery)
             try:
                 exit_code = await run_job(command, environment, surroundings)

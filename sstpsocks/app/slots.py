@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import dns.message
 import dns.rcode
@@ -56,6 +56,13 @@ class Slot:
     async def listen_tcp(self, port: int = 0, host: str | IPAddress | None = None) -> TunnelListener:
         """Take connections from inside the tunnel; see Outlet."""
         return await self._require().dialer.listen_tcp(port, host)
+
+    def together(self, action: Callable[[], None]) -> None:
+        """Send at once what is sent by ``action``; see PacketOutlet."""
+        if self.tunnel is None:
+            action()
+        else:
+            self.tunnel.network.together(action)
 
     def has_ipv6(self) -> bool:
         """Whether the tunnel has IPv6 now."""

@@ -36,6 +36,8 @@ _IPV4_MSS, _IPV6_MSS = 65535 - 40, 65535 - 60
 """What the programs' TCP asks us to send at once: packets to them are written whole, however small the MTU is."""
 _SHADOWED = ("/mnt", "/media", "/srv", "/opt")
 """Folders of which one is used for a mount that nobody else sees, and that is gone after some microseconds."""
+_QUEUE = 2000
+"""Packets that may wait for us: some for each of several hundred connections."""
 _PING_GROUPS = "/proc/sys/net/ipv4/ping_group_range"
 NAME_SERVICES = (
     "/run/nscd/socket",
@@ -116,7 +118,7 @@ if sys.platform == "linux":
             index = socket.if_nametoindex(INTERFACE)
             messages = [
                 netlink.link_up(_LOOPBACK),
-                netlink.link_up(index, self._plan.mtu),
+                netlink.link_up(index, self._plan.mtu, _QUEUE),
                 netlink.add_address(index, ADDRESS),
                 netlink.add_default_route(index, 4, _IPV4_MSS),
             ]

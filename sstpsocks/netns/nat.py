@@ -7,9 +7,9 @@ answered at the gateway's address, by the desk that answers them everywhere.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from functools import partial
 from ipaddress import ip_address
+from typing import Protocol
 
 import trio
 
@@ -19,9 +19,9 @@ from ..errors import ConnectTimedOut, NetworkUnreachable, SstpsocksError, Tunnel
 from ..net.config import StackConfig
 from ..net.gateway import DatagramArrived, EchoArrived, Gateway, GatewayEvent, Opening
 from ..net.udp import UdpEndpoint
-from ..proxy.outlet import Outlet
+from ..proxy.outlet import Outlet, PacketOutlet
 from ..tunnel.entropy_source import SystemEntropy
-from ..tunnel.network import IPAddress, TunnelStream
+from ..tunnel.network import TunnelStream
 from ..tunnel.streams import TcpAcceptor, TcpStream
 from .plan import DNS_PORT, GATEWAY, GATEWAY6
 from .pump import TunPump
@@ -35,8 +35,10 @@ QUIET = 0.5
 _LOOK = 0.01
 _HEADERS = {4: 20, 6: 40}
 
-Ping = Callable[[IPAddress, int], Awaitable[object]]
-"""Send an echo request of so many octets, IP header included, and wait for the reply; raises a SstpsocksError."""
+
+class NatOutlet(Outlet, PacketOutlet, Protocol):
+    """What leads out: connections and datagrams by address, and what only networks of packets have."""
+
 
 _logger = logging.getLogger("sstpsocks.netns")
 
@@ -44,10 +46,9 @@ _logger = logging.getLogger("sstpsocks.netns")
 class Nat:
     """Serves one device until cancelled, or until its namespace is gone."""
 
-    def __init__(self, outlet: Outlet, desk: Desk, ping: Ping, nursery: trio.Nursery, *, max_connections: int) -> None:
+    def __init__(self, outlet: NatOutlet, desk: Desk, nursery: trio.Nursery, *, max_connections: int) -> None:
         self._outlet = outlet
         self._desk = desk
-        self._ping = ping
         self._nursery = nursery
         # On a link where nothing is lost or late, what is over need not be remembered for long.
         config = StackConfig(max_connections=max_connections, msl=1.0, icmp_errors_per_second=1000.0)
@@ -59,7 +60,7 @@ class Nat:
     async def serve(self, descriptor: int, mtu: int) -> None:
         """Serve a device, whose descriptor is closed at the end."""
         gateway = self.gateway
-        self._pump = pump = TunPump(descriptor, gateway, mtu, self._decide)
+        self._pump = pump = TunPump(descriptor, gateway, mtu, self._decide, self._outlet.together)
         self._sessions = Sessions(gateway, pump, self._outlet, self._nursery)
         self._names = gateway.open_udp(local_port=DNS_PORT)
         self._names.notify = self._take_questions
@@ -160,7 +161,7 @@ class Nat:
     async def _answer_echo(self, request: EchoArrived) -> None:
         address = ip_address(request.target)
         try:
-            await self._ping(address, _HEADERS[address.version] + len(request.message))
+            await self._outlet.ping(address, _HEADERS[address.version] + len(request.message))
         except ConnectTimedOut:
             return
         except SstpsocksError as error:

@@ -16,7 +16,7 @@ _ERROR = 2
 _NEW_LINK, _NEW_ADDRESS, _NEW_ROUTE = 16, 20, 24
 _REQUEST, _ACK, _REPLACE, _CREATE = 0x1, 0x4, 0x100, 0x400
 _UP = 0x1
-_LINK_MTU = 4
+_LINK_MTU, _LINK_QUEUE = 4, 13
 _ADDRESS_ADDRESS, _ADDRESS_LOCAL = 1, 2
 _NO_DUPLICATE_DETECTION = 0x02
 _ROUTE_INTERFACE, _ROUTE_METRICS = 4, 8
@@ -38,9 +38,12 @@ class NetlinkSocket(Protocol):
         ...
 
 
-def link_up(index: int, mtu: int | None = None) -> bytes:
-    """Return the message that sets an interface up, and its MTU."""
-    attributes = b"" if mtu is None else _attribute(_LINK_MTU, struct.pack("=I", mtu))
+def link_up(index: int, mtu: int | None = None, queue: int | None = None) -> bytes:
+    """Return the message that sets an interface up, its MTU, and how many packets may wait in its queue."""
+    attributes = b""
+    for kind, value in ((_LINK_MTU, mtu), (_LINK_QUEUE, queue)):
+        if value is not None:
+            attributes += _attribute(kind, struct.pack("=I", value))
     return _message(_NEW_LINK, 0, _LINK.pack(0, 0, index, _UP, _UP) + attributes)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
@@ -24,15 +25,21 @@ MAX_BATCH = 64  # packets that are read in a turn
 OUTPUT_BUDGET = 256 * 1024
 TURN_TIME = 0.002  # seconds after which a turn that has more to write lets the others run
 
+Together = Callable[[Callable[[], None]], None]
+"""Run something that may send on many flows outside, and send all of it at once behind it."""
+
 
 class TunPump:
     """Serves one device; ``descriptor`` does not block, and is closed at the end."""
 
-    def __init__(self, descriptor: int, gateway: Gateway, mtu: int, decide: Callable[[GatewayEvent], None]) -> None:
+    def __init__(
+        self, descriptor: int, gateway: Gateway, mtu: int, decide: Callable[[GatewayEvent], None], together: Together
+    ) -> None:
         self._descriptor = descriptor
         self._gateway = gateway
         self._mtu = mtu
         self._decide = decide
+        self._together = together
         self._in_turn = False
         self._finished = False
         self._more_to_write = trio.Event()
@@ -112,7 +119,8 @@ class TunPump:
             self._finished = True  # the namespace is gone
             return 0
         if packets:
-            self._turn(packets)
+            # What the packets of many flows become leaves at once, in full records.
+            self._together(partial(self._turn, packets))
         return len(packets)
 
     def _notify(self) -> None:

@@ -49,6 +49,10 @@ class Outlet(Protocol):
 class PacketOutlet(Protocol):
     """What an outlet besides is that leads into networks of packets, not to connections alone."""
 
+    def together(self, action: Callable[[], None]) -> None:
+        """Run ``action``, which may send on many connections, and send all of it at once behind it."""
+        ...
+
     def has_ipv6(self) -> bool:
         """Whether IPv6 leads anywhere now."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import IPv6Address
 
 import trio
@@ -170,6 +171,20 @@ class SessionNetwork:
         """
         driver, stack = self._require(None)
         return UdpPort(stack.open_udp(local_port=port or None), driver, self._require)
+
+    def together(self, action: Callable[[], None]) -> None:
+        """Run ``action``, which may send on many flows, and hand all of it to the server at once behind it."""
+        done = False
+
+        def act() -> None:
+            nonlocal done
+            done = True
+            action()
+
+        if self._connection is not None and self._connection.driver is not None:
+            self._connection.driver.act(act)
+        if not done:
+            action()
 
     async def ping(self, address: IPAddress, size: int = 84, limit: float = 5.0, *, df: bool = False) -> float:
         """Send an echo request of ``size`` octets, IP header included, and return the seconds until its reply.

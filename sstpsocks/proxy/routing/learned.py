@@ -109,6 +109,10 @@ class LearnedOutlet:
         """Take connections from inside a tunnel; see Outlet."""
         return await self._router.listen_tcp(port, host)
 
+    def together(self, action: Callable[[], None]) -> None:
+        """Send at once what is sent by ``action``; see PacketOutlet."""
+        self._router.together(action)
+
     def has_ipv6(self) -> bool:
         """Whether IPv6 leads anywhere now."""
         return self._router.has_ipv6()

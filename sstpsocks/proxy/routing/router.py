@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,13 @@ class Router:
         known = self._known_way(host, None)
         outlet, target = known if known is not None else await self._found_way(host, None)
         return await outlet.listen_tcp(port, target)
+
+    def together(self, action: Callable[[], None]) -> None:
+        """Send at once, on each way, what is sent by ``action``; see PacketOutlet."""
+        for way in self._ways.values():
+            if isinstance(way, PacketOutlet):
+                action = partial(way.together, action)
+        action()
 
     def has_ipv6(self) -> bool:
         """Whether any tunnel has IPv6 now."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import dns.message
@@ -48,6 +48,7 @@ class Outside(StackPair):
         self.dialled: list[tuple[str | IPAddress, int]] = []
         self.pinged: list[tuple[IPAddress, int]] = []
         self.ports: list[UdpPort] = []
+        self.together_calls = 0
 
     def begin(self, host: str | IPAddress, port: int) -> TunnelStream | None:
         self.dialled.append((host, port))
@@ -90,6 +91,13 @@ class Outside(StackPair):
 
     async def resolve(self, name: str) -> list[IPAddress]:
         raise DeniedByRule("nobody asks by name")
+
+    def has_ipv6(self) -> bool:
+        return True
+
+    def together(self, action: Callable[[], None]) -> None:
+        self.together_calls += 1
+        action()
 
     async def ping(self, address: IPAddress, size: int) -> float:
         self.pinged.append((address, size))
@@ -204,7 +212,7 @@ async def rig(*, config: StackConfig | None = None, max_connections: int = 1000)
     program = Program(theirs)
     with theirs:
         async with trio.open_nursery() as nursery:
-            nat = Nat(outside, Desk(outside), outside.ping, nursery, max_connections=max_connections)
+            nat = Nat(outside, Desk(outside), nursery, max_connections=max_connections)
             it = Rig(program, nat, outside, ours.detach())
             nursery.start_soon(outside.run)
             nursery.start_soon(it.serve)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 
 import dns.message
@@ -27,6 +28,11 @@ class Packets(Outlet):
     def __init__(self, *addresses: str) -> None:
         super().__init__(*addresses)
         self.pinged: list[tuple[IPAddress, int]] = []
+        self.together_calls = 0
+
+    def together(self, action: Callable[[], None]) -> None:
+        self.together_calls += 1
+        action()
 
     def has_ipv6(self) -> bool:
         return True
@@ -140,3 +146,9 @@ async def test_echo_requests_are_not_sent_past_the_tunnels() -> None:
     world.learn("www.past.test")
     with pytest.raises(DeniedByRule):
         await world.outlet.ping(ADDRESS, 84)
+
+
+def test_what_is_sent_together_is_so_on_every_way_and_once() -> None:
+    world, done = World(), []
+    world.outlet.together(lambda: done.append(1))
+    assert (done, world.work.together_calls, world.home.together_calls) == ([1], 1, 1)
