@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LONGEST_UNSEEN: Final = 10.0
 """Seconds; 4 GiB in that time would be 3.4 Gbit/s in one connection."""
 SLICE: Final = 250
-"""Connections that are looked at before others have their turn: a quarter of a millisecond."""
+"""Connections that are looked at before others have their turn: less than half a millisecond."""
 _MASK: Final = 0xFFFFFFFF
 
 

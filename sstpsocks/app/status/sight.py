@@ -195,9 +195,14 @@ class Sight:
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the latest snapshot as an event, as often as there is another one."""
         yield b"retry: 2000\n\n"
+        last: Snapshot | None = None
         while True:
             ticked = self._ticked
             snapshot = await self.snapshot()
+            if snapshot is last:  # somebody has asked just before; the next comes with the next look
+                await ticked.wait()
+                continue
+            last = snapshot
             event = self._documents.get(request.EVENTS)
             if event is None:
                 bare = replace(snapshot, tunnels=tuple(replace(tunnel, history=None) for tunnel in snapshot.tunnels))
