@@ -162,9 +162,10 @@ def reordering_timeout(tcb: Tcb, now: float) -> None:
 
 def _flight_size(tcb: Tcb) -> int:
     """FlightSize for the reduction of the window. RFC 5681 section 3.2 step 2: what limited transmit sent "MUST NOT be
-    included"; while RACK waits that can be as much again as the window.
+    included"; while RACK waits that can be as much again as the window. Acknowledgements come in batches, within which
+    the flight shrinks although the window was full.
     """
-    return min(tcb.flight_size, tcb.congestion.cwnd)
+    return min(max(tcb.flight_size, tcb.congestion.used), tcb.congestion.cwnd)
 
 
 def _enter_recovery(tcb: Tcb, board: Scoreboard, recover_fs: int, delivered: int, now: float) -> None:

@@ -166,6 +166,14 @@ def test_what_was_sent_while_rack_waited_does_not_count_as_the_window() -> None:
 # After a timeout: section 6.3
 
 
+def test_the_window_is_what_was_out_before_a_batch_of_acknowledgements_that_tells_of_a_loss() -> None:
+    peer = in_flight(10)
+    peer.ack(6)  # nothing is sent in between
+    peer.ack(6, (7, 10))
+    assert peer.recovering()
+    assert peer.connection.congestion.ssthresh == 5 * MSS
+
+
 def test_after_a_timeout_only_what_did_not_arrive_is_sent_again() -> None:
     peer = in_flight()
     # The tail loss probe, then the timeout.
