@@ -163,12 +163,17 @@ async def run_tunnel(
     resolver: Resolver | None = None
     answers: TunnelAnswers | None = None
 
+    connects = 0
+
     def forget_old_names(state: TunnelState) -> None:
         # Another connect may reach another network: its names are asked afresh.
-        if state.up and resolver is not None:
-            resolver.clear()
-        if state.up and answers is not None:
-            answers.clear()
+        nonlocal connects
+        if state.up and session.record.connects != connects:
+            connects = session.record.connects
+            if resolver is not None:
+                resolver.clear()
+            if answers is not None:
+                answers.clear()
         on_state(state)
 
     session = Session(settings, observe=observe, on_state=forget_old_names, dial=dial)
@@ -204,6 +209,16 @@ class TunnelOptions(TypedDict, total=False):
     """Seconds for each step."""
     reconnect: Literal["auto", "never"]
     """ "never" ends the tunnel when it is lost."""
+    reconnect_budget: float | None
+    """Seconds after a loss during which it is dialled again; None: for ever."""
+    dead_after: float | None
+    """Seconds after which a server is given up that does not answer what was sent; None: 40 s of silence."""
+    hold: float
+    """Seconds that new connections and look-ups wait for a tunnel that is down; 0: they raise TunnelDown at once."""
+    on_demand: bool
+    """Dial at the first connection or look-up; entering the tunnel then does not connect."""
+    idle_timeout: float
+    """With ``on_demand``: seconds without connections and packets after which the tunnel is ended."""
     address: IPv4Address | None
     """The IPv4 address to ask for, and to have or no tunnel."""
     ecn: Literal["off", "passive", "active"]

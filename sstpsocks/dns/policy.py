@@ -18,7 +18,7 @@ import dns.rrset
 import trio
 
 from ..errors import DeniedByRule, DialError, NameNotFound
-from ..tunnel.network import Network
+from ..tunnel.network import Network, wait_up
 from .answers import MAX_ANSWERS, Answer, AnswerCache, answer_of, key_of
 from .exchange import UnusableAnswer
 from .names import normalise_name
@@ -48,6 +48,7 @@ class TunnelAnswers:
     def __init__(
         self, network: Network, table: NameTable, upstreams: Upstreams | None = None, *, cache_size: int = MAX_ANSWERS
     ) -> None:
+        self._network = network
         self._table = table
         self._cache_size = cache_size
         self._upstreams = upstreams if upstreams is not None else Upstreams(network, table)
@@ -106,6 +107,7 @@ class TunnelAnswers:
 
         What is found there is told as an alias (CNAME) of the whole name, so that everybody sees which one it was.
         """
+        await wait_up(self._network)
         question = query.question[0]
         # Two labels: the one, and the root.
         if len(question.name) == 2 and question.rdtype in (A, AAAA):

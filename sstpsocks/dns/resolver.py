@@ -28,7 +28,7 @@ from ..errors import (
     NetworkUnreachable,
     TunnelDown,
 )
-from ..tunnel.network import IPAddress, Network, is_global_ipv6
+from ..tunnel.network import IPAddress, Network, is_global_ipv6, wait_up
 from .cache import ExpiringCache
 from .exchange import UnusableAnswer
 from .names import MAX_NAME, is_localhost, normalise_name
@@ -159,6 +159,7 @@ class Resolver:
         await trio.lowlevel.checkpoint()
         absolute = name.endswith(".")
         name = normalise_name(name)
+        await wait_up(self._network)
         if not self._network.up:
             raise TunnelDown(f"cannot look up {name}: the tunnel is down")
         candidates = (name,) if absolute else self._candidates(name)

@@ -7,7 +7,7 @@ from ipaddress import IPv6Address
 
 from ..dns.resolver import Resolver
 from ..errors import DeniedByRule, NetworkUnreachable, TunnelDown
-from ..tunnel.network import IPAddress, OpenNetwork, TunnelListener, TunnelStream, is_global_ipv6
+from ..tunnel.network import IPAddress, OpenNetwork, TunnelListener, TunnelStream, is_global_ipv6, may_come, wait_up
 from .addresses import dialling_order
 from .datagrams import DialledDatagrams
 from .happy_eyeballs import connect_to_first
@@ -34,8 +34,9 @@ class Dialer:
         an IPv6 target without IPv6 in the tunnel), HostUnreachable, ConnectionRefused, ConnectTimedOut,
         TooManyConnections or TunnelDown.
         """
-        self._check_up()
         target, name = _judge(host, port)
+        await wait_up(self._network)
+        self._check_up()
         if not isinstance(target, str):
             return await self._connect(target, port)
         allowed = self._allowed(target, await self._resolver.resolve(name))
@@ -50,6 +51,8 @@ class Dialer:
         It does for names that are not known, or have several addresses. Raises what Network.begin_connect() and the
         rules do.
         """
+        if not self._network.up and may_come(self._network):
+            return None
         self._check_up()
         target, name = _judge(host, port)
         if isinstance(target, str):
@@ -62,6 +65,7 @@ class Dialer:
 
     async def resolve(self, name: str) -> list[IPAddress]:
         """Return the addresses of a name. Raises NameNotFound, NameLookupFailed or TunnelDown."""
+        await wait_up(self._network)
         self._check_up()
         return await self._resolver.resolve(name)
 
@@ -74,6 +78,7 @@ class Dialer:
 
     async def listen_tcp(self, port: int = 0, host: str | IPAddress | None = None) -> TunnelListener:
         """Take TCP connections from inside the tunnel; see Outlet."""
+        await wait_up(self._network)
         if host is None or is_anybody(host):
             return self._network.listen_tcp(port)
         return self._network.listen_tcp(port, peer=await self.address_of(host))
@@ -90,6 +95,7 @@ class Dialer:
 
     async def address_of(self, host: str | IPAddress, port: int = ANY_PORT) -> IPAddress:
         """Return the address of a host that a datagram goes to, the first to be tried of a name. Raises a DialError."""
+        await wait_up(self._network)
         known = self._known_address(host, port)
         if known is not None:
             return known

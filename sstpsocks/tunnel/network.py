@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import trio
 
@@ -135,6 +135,31 @@ class TunnelDatagrams(Protocol):
     def remote_address(self) -> SocketAddress:
         """The peer's address and port."""
         ...
+
+
+@runtime_checkable
+class PatientNetwork(Protocol):
+    """A network that may come, or come back, while one waits."""
+
+    @property
+    def may_come(self) -> bool:
+        """Whether wait_up() may be worth while, when the tunnel is down."""
+        ...
+
+    async def wait_up(self) -> None:
+        """Wait until traffic passes, for as long as the settings say. Raises TunnelDown."""
+        ...
+
+
+def may_come(network: object) -> bool:
+    """Whether a tunnel that is down is worth waiting for."""
+    return isinstance(network, PatientNetwork) and network.may_come
+
+
+async def wait_up(network: Network) -> None:
+    """Wait for a tunnel that is down, where that is worth while. Raises TunnelDown when it does not come."""
+    if not network.up and isinstance(network, PatientNetwork) and network.may_come:
+        await network.wait_up()
 
 
 ErrorObserver = Callable[[DialError, IPAddress, int], None]

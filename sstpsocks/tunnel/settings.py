@@ -206,6 +206,9 @@ class TunnelSettings:
     hello_interval: float = 20.0
     """Seconds of silence before an echo request; the same again without any packet means the path is dead."""
     reconnect: Literal["auto", "never"] = "auto"
+    dead_after: float | None = None
+    """Seconds after which a server is given up that has not answered what was sent; None: after two times
+    ``hello_interval`` of silence."""
     reconnect_budget: float | None = None
     """Seconds after a loss during which it is dialled again; None: for ever."""
     on_demand: bool = False

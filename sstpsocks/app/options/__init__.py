@@ -7,7 +7,23 @@ it, so the three cannot drift apart. An option called "ca-file" is the flag ``--
 
 from __future__ import annotations
 
-from . import dns, eap, forward, general, limits, log, login, port, rules, safety, server, status, tunnel, way
+from . import (
+    dns,
+    eap,
+    forward,
+    general,
+    limits,
+    log,
+    login,
+    port,
+    resilience,
+    rules,
+    safety,
+    server,
+    status,
+    tunnel,
+    way,
+)
 from .port import DEFAULT_LISTEN, DEFAULT_MAX_CONNECTIONS
 from .table import ENVIRONMENT_PREFIX, Kind, Option, Place
 
@@ -32,6 +48,7 @@ OPTIONS: tuple[Option, ...] = (
     *eap.OPTIONS,
     *port.OPTIONS,
     *tunnel.OPTIONS,
+    *resilience.OPTIONS,
     *dns.OPTIONS,
     *rules.OPTIONS,
     *forward.OPTIONS,
