@@ -299,7 +299,8 @@ async def test_a_signal_sent_to_us_reaches_the_command_and_no_namespace_is_left_
 
 
 BROKEN = """
-import socket
+import signal, socket
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 with socket.create_connection(('10.99.0.1', 7), 20) as s:
     s.settimeout(30)
     s.send(b'x')
@@ -324,6 +325,26 @@ async def test_a_connection_that_breaks_in_the_tunnel_is_reset_in_the_namespace(
             assert await process.stdout.receive_some() == b"reset\n"
             assert await process.wait() == 7
             await process.stdout.aclose()
+
+
+RULES = """
+import errno, socket
+print(socket.create_connection(('10.99.0.1', 80), 20).getpeername()[1])
+print(socket.gethostbyname('www.intranet.demo'))
+for name, port in (('www.intranet.demo', 7), ('www.intranet.demo', 80), ('www.past.demo', 80)):
+    try:
+        print(socket.create_connection((name, port), 20).getpeername()[1])
+    except OSError as error:
+        print(errno.errorcode.get(error.errno or 0, 'no such name'))
+"""
+
+
+async def test_rules_about_names_hold_for_the_addresses_that_programs_dial(tmp_path: Path) -> None:
+    rules = ("--rule", "www.intranet.demo port 80 -> refuse", "--rule", ".past.demo -> refuse")
+    async with site(tmp_path) as demo:
+        ended = await run(words(demo, sys.executable, "-c", RULES, options=("-q", *rules)))
+    told = ended.stdout.decode().splitlines()
+    assert told == ["80", "10.99.0.1", "7", "EHOSTUNREACH", "no such name"], ended.stderr
 
 
 ORPHAN = """
