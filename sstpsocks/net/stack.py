@@ -498,12 +498,8 @@ class Stack:
             self._deliver(whole[0], whole[1], 0, len(whole[1]), now)
 
     def _is_for_us(self, header: Ipv4Header, data: bytes, start: int, end: int) -> bool:
-        """Whether the packet with the payload ``data[start:end]`` is addressed to us."""
-        return header.destination == self._own or self._takes_broadcast(header, data, start, end)
-
-    def _takes_broadcast(self, header: Ipv4Header, data: bytes, start: int, end: int) -> bool:
-        """Whether the packet is a broadcast that a program asked for; all others are as if they had not come."""
-        return (
+        """Whether the packet with the payload ``data[start:end]`` is for us: a broadcast only if a program wants it."""
+        return header.destination == self._own or (
             header.destination == _BROADCAST
             and header.protocol == PROTOCOL_UDP
             and not header.is_fragment
