@@ -203,6 +203,10 @@ class Link:
         self._witnesses: dict[int, float] = {}
         self.watch: Callable[[bytes, float], None] | None = None
         """Shown each SSTP packet from the server that is none of an open link's IP packets."""
+        self.asked_at = -math.inf
+        """When the server was asked last whether it lives."""
+        self.echo_seconds: float | None = None
+        """How long the last answer to an echo request took."""
         self.answered_through = -math.inf
         """When the latest LCP Echo-Request was sent that the peer has answered: it has seen all we sent before."""
 
@@ -341,6 +345,13 @@ class Link:
             self._witnesses[identifier] = now
         self._exchange(now)
 
+    def ask_for_life(self, now: float) -> None:
+        """Have the server answer, by SSTP and by LCP, as some answer only one of them (MS-SSTP 3.1.6.3, RFC 1661)."""
+        if self.carries_ip:
+            self.sstp.send_echo_request()
+            self.asked_at = now
+            self.send_witness(now)
+
     def retry_authentication(self, credentials: Credentials, now: float) -> None:
         """Answer CredentialsWanted. Raises LocalProtocolError for credentials that were refused before."""
         self.ppp.retry_authentication(credentials, now)
@@ -407,7 +418,10 @@ class Link:
                 )
                 self.ppp.start_network(now)
             case sstp_events.EchoRequested():
-                self.ppp.send_echo_request(now)
+                self.asked_at = now
+                identifier = self.ppp.send_echo_request(now)
+                if identifier is not None:
+                    self._witnesses[identifier] = now
             case sstp_events.CallEnding():
                 if not self._closing:
                     self._fail(self._error_of(event.reason, event.status, event.text))
@@ -451,6 +465,8 @@ class Link:
                 self._disconnect(now)
             case ppp_events.EchoReplied(identifier):
                 sent_at = self._witnesses.pop(identifier, None)
+                if sent_at is not None:
+                    self.echo_seconds = now - sent_at
                 if sent_at is not None and sent_at > self.answered_through:
                     self.answered_through = sent_at
             case ppp_events.IpPacketReceived():

@@ -209,6 +209,11 @@ class SstpMachine:
             raise LocalProtocolError(f"no such PPP frame may be sent in {self.state.value}", layer="sstp")
         self._outgoing.append(encode_data(frame))
 
+    def send_echo_request(self) -> None:
+        """Ask whether the peer lives, besides what the hello timer does; only ever in Call_Connected, as there."""
+        if self.passes_data:
+            self._send(ECHO_REQUEST)
+
     def disconnect(self, now: float) -> None:
         """End the call in order: CALL_DISCONNECT, then CallEnded within the timers. PPP should have ended before."""
         self._begin_disconnect("We ended the SSTP call", now)

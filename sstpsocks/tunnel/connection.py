@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv6Address
@@ -98,12 +99,15 @@ class ServerConnection:
         dial: Dial = connect_transport,
         tap: Tap | None = None,
         keeper: FlowKeeper | None = None,
+        on_suspicion: Callable[[bool], None] | None = None,
     ) -> None:
         """``refused``: credentials that the server refused before; they are never sent, and new ones are added.
 
         ``secret``: what our identifiers in IPv6 are made from. ``unasked``: options of IPCP that the server rejected
         before, which spares another rejection. ``eap``: what is kept for log-ins by EAP. ``dial``: connects to the
         server. ``keeper``: keeps the programs' connections while it is dialled again; None: they end with this one.
+
+        ``on_suspicion``: told that the server may be dead, and that it is not.
         """
         self._settings = settings
         self._entropy = entropy
@@ -117,6 +121,7 @@ class ServerConnection:
         self._eap = eap if eap is not None else EapLogin(settings)
         self._dial = dial
         self._keeper = keeper
+        self._on_suspicion = on_suspicion
         self._identifier: bytes | None = None
         self._ipv6: Ipv6Host | None = None
         self.step = Step.RESOLVE
@@ -221,7 +226,15 @@ class ServerConnection:
         engine = stream.engine
         self.tls_version = engine.version
         link = self._make_link(engine.peer_certificate_der(), credentials)
-        driver = Driver(take_over(transport), engine, link, on_event=self._on_event, tap=self._tap)
+        driver = Driver(
+            take_over(transport),
+            engine,
+            link,
+            on_event=self._on_event,
+            tap=self._tap,
+            dead_after=settings.dead_after,
+            on_suspicion=self._on_suspicion,
+        )
         self.driver = driver
         self._begin(Step.SSTP, "SSTP call")
         self._nursery.start_soon(self._run_driver, driver, first_data)

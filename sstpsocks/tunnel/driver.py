@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..errors import TlsFailed, TransportFailed, TunnelClosed
+from ..errors import PeerUnresponsive, TlsFailed, TransportFailed, TunnelClosed, TunnelError
 from ..link import LinkEvent, LinkPhase
 from ..net.outer import OuterPath
+from .liveness import Finding, Liveness
 from .transport import READ_SIZE
 
 if TYPE_CHECKING:
@@ -61,8 +62,13 @@ class Driver:
         *,
         on_event: Callable[[LinkEvent], None],
         tap: Tap | None = None,
+        dead_after: float | None = None,
+        on_suspicion: Callable[[bool], None] | None = None,
     ) -> None:
+        """``dead_after``: see Liveness. ``on_suspicion``: told that the server may be dead, and that it is not."""
         self.link = link
+        self._liveness = Liveness(dead_after)
+        self._on_suspicion = on_suspicion
         self.stack: Stack | None = None
         """Set by the owner when the link is up, from on_event."""
         self.outer = OuterPath()
@@ -112,6 +118,24 @@ class Driver:
         """Send what the flows have queued. For the owners of flows; cheap, never blocks."""
         if not self._in_turn and not self._finished:
             self._turn(_nothing)
+
+    def probe(self, limit: float) -> None:
+        """Have the server show within ``limit`` seconds that it lives."""
+
+        def ask() -> None:
+            if self.link.carries_ip:
+                self._liveness.probe(self.now(), limit)
+                self.link.ask_for_life(self.now())
+
+        self.act(ask)
+
+    def give_up(self, error: TunnelError) -> None:
+        """The connection cannot live, whatever the socket says; nothing more is sent."""
+        self.act(lambda: self.link.transport_lost(error, self.now()))
+
+    def endpoints(self) -> tuple[str, str] | None:
+        """Return the addresses of this machine and of the other end, None when they are not known."""
+        return None if self._finished else self._transport.endpoints()
 
     def close(self) -> None:
         """Begin the orderly end; run() returns when it is over."""
@@ -193,7 +217,7 @@ class Driver:
         return self.link.phase is LinkPhase.CLOSED
 
     def _deadline(self) -> float:
-        times = [self.link.poll_at()]
+        times = [self.link.poll_at(), self._liveness.poll_at()]
         if self.stack is not None:
             times.append(self.stack.poll_at())
         return min((time for time in times if time is not None), default=math.inf)
@@ -234,6 +258,8 @@ class Driver:
             return
         self.bytes_received += len(ciphertext)
         self.outer.last_received = self.now()
+        if self._liveness.heard() and self._on_suspicion is not None:
+            self._on_suspicion(False)
         try:
             self._engine.feed(ciphertext)
             plaintext = self._engine.read_available()
@@ -269,11 +295,30 @@ class Driver:
     def _handle_timers(self) -> None:
         now = self.now()
         self.link.handle_timer(now)
+        self._look_for_life(now)
         if self.stack is not None:
             self.stack.handle_timer(now)
         if self.outer.witness_wanted:
             self.outer.witness_wanted = False
             self.link.send_witness(now)
+
+    def _look_for_life(self, now: float) -> None:
+        if not self.link.carries_ip:
+            self._liveness.heard()  # each step on the way up has a time limit of its own
+            return
+        if self.link.asked_at == now:
+            self._liveness.asked(now)
+        while (finding := self._liveness.handle_timer(now)) is not None:
+            if finding is Finding.ASK:
+                self.link.ask_for_life(now)
+            elif finding is Finding.SUSPECT:
+                if self._on_suspicion is not None:
+                    self._on_suspicion(True)
+            else:
+                silent = now - self.outer.last_received
+                text = f"server has not answered what was sent; nothing has come from it for {silent:.0f} s"
+                hint = "the network path or the server is gone"
+                self.link.transport_lost(PeerUnresponsive(text, hint=hint), now)
 
     def _lost(self, text: str) -> None:
         self.link.transport_lost(
@@ -299,6 +344,8 @@ class Driver:
     def _send(self) -> None:
         """Encrypt and write until nothing is left, the socket takes no more, or the turn has lasted long enough."""
         now = begun = self.now()
+        if self._outgoing:
+            self._liveness.sent(now)
         while not self._outgoing or self._write():
             more = False
             try:
@@ -317,6 +364,7 @@ class Driver:
             ciphertext = self._engine.ciphertext_to_send()
             if ciphertext:
                 self._outgoing = memoryview(ciphertext)
+                self._liveness.sent(now)
                 if not self._write():
                     return
             if not more:

@@ -9,7 +9,7 @@ from typing import Self
 import trio
 
 from ..base.entropy import Entropy
-from ..errors import ConnectionLost, LocalProtocolError, SstpsocksError, TunnelError
+from ..errors import ConnectionLost, LocalProtocolError, SstpsocksError, TunnelClosed, TunnelError
 from ..ppp.auth import Credentials
 from .alternatives import KeptCredentials, in_order, moves_on, none_reached
 from .capture_file import FLUSH_INTERVAL
@@ -24,6 +24,7 @@ from .settings import TunnelSettings
 from .states import StateObserver, TunnelState, TunnelStatus, ignore_states
 from .steps import Step, StepObserver, StepReport, ignore_steps
 from .tap import Tap, open_tap
+from .wake import LOOK_INTERVAL, PROBE_LIMIT, Change, Clocks, ClockWatch, WayWatch, read_clocks
 
 
 class Session(SessionNetwork):
@@ -42,8 +43,10 @@ class Session(SessionNetwork):
         on_state: StateObserver = ignore_states,
         entropy: Entropy | None = None,
         dial: Dial = connect_transport,
+        clocks: Clocks = read_clocks,
     ) -> None:
-        """``dial`` connects to the server."""
+        """``dial`` connects to the server. ``clocks``: what tells that this machine has slept."""
+        self._clocks = clocks
         super().__init__(settings)
         self.state = TunnelState(TunnelStatus.CONNECTING, "")
         """What it is doing now."""
@@ -86,6 +89,7 @@ class Session(SessionNetwork):
             await self._leave()
             raise
         self._nursery.start_soon(self._supervise, connection)
+        self._nursery.start_soon(self._watch_machine)
         if self._tap is not None:
             self._nursery.start_soon(self._keep_flushed, self._tap)
         return self
@@ -171,7 +175,18 @@ class Session(SessionNetwork):
             dial=self._dial,
             tap=self._tap,
             keeper=self._keeper,
+            on_suspicion=self._suspect,
         )
+
+    def _suspect(self, suspected: bool) -> None:
+        if not self._life.standing:
+            return
+        if suspected:
+            self._life.suspected()
+            self._enter(f"{self._server.server} does not answer; it is given up if it stays silent")
+        else:
+            self._life.answered()
+            self._enter(f"{self._server.server} answers again")
 
     def _note(self, text: str) -> None:
         self._observe(StepReport(Step.FLOWS, True, text))
@@ -277,6 +292,27 @@ class Session(SessionNetwork):
         self.state = TunnelState(status, text)
         self._news.unpark_all()
         self._on_state(self.state)
+
+    async def _watch_machine(self) -> None:
+        """Notice within two seconds that this machine has slept or that its network is another one."""
+        clocks = ClockWatch(*self._clocks())
+        way = WayWatch()
+        while True:
+            await trio.sleep(LOOK_INTERVAL)
+            slept = clocks.look(*self._clocks())
+            if slept:
+                self._life.hurry(trio.current_time())
+                self._awoken.set()
+            connection = self._connection
+            driver = connection.driver if connection is not None and self._life.standing else None
+            if connection is None or driver is None or connection.ending.is_set():
+                continue
+            self.record.round_trip = driver.link.echo_seconds
+            change = way.look(driver.endpoints())
+            if change is Change.ADDRESS_GONE:
+                driver.give_up(TunnelClosed("the address of this machine that the tunnel used is gone"))
+            elif slept or change is Change.OTHER_WAY:
+                driver.probe(PROBE_LIMIT)
 
     async def _keep_flushed(self, tap: Tap) -> None:
         while True:

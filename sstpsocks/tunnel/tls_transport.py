@@ -79,6 +79,10 @@ class TlsTransport:
         """Return the smoothed round-trip time to the proxy in seconds, None when it is not known."""
         return self._socket.round_trip()
 
+    def endpoints(self) -> tuple[str, str] | None:
+        """Return the addresses of this machine and of the other end, None when they are not known."""
+        return self._socket.endpoints()
+
     def close(self) -> None:
         """Say goodbye, if the socket takes it at once, and close it."""
         self._engine.close_notify()

@@ -43,6 +43,10 @@ class Transport(Protocol):
         """Return the smoothed round-trip time to the other end in seconds, None when it is not known."""
         ...
 
+    def endpoints(self) -> tuple[str, str] | None:
+        """Return the addresses of this machine and of the other end, None when they are not known."""
+        ...
+
     def close(self) -> None:
         """Close the connection; waiting calls raise trio.ClosedResourceError."""
         ...
@@ -93,6 +97,14 @@ class SocketTransport:
             if len(information) == _TCP_INFO_SIZE:
                 (measured,) = struct.unpack_from("=I", information, _TCPI_RTT)
         return measured / 1e6 or None
+
+    def endpoints(self) -> tuple[str, str] | None:
+        """Return the addresses of this machine and of the other end, None when they are not known."""
+        try:
+            local, remote = self._sock.getsockname(), self._sock.getpeername()
+        except OSError:
+            return None
+        return (str(local[0]), str(remote[0])) if isinstance(local, tuple) and isinstance(remote, tuple) else None
 
     def close(self) -> None:
         """Close the socket."""

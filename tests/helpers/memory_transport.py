@@ -70,6 +70,9 @@ class MemoryTransport:
     def round_trip(self) -> float | None:
         return None
 
+    def endpoints(self) -> tuple[str, str] | None:
+        return None
+
     def close(self) -> None:
         self.closed = True
         self.outgoing.ended = True
