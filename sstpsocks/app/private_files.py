@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ def looseness(path: str | os.PathLike[str]) -> str:
     except OSError:
         return ""  # whoever reads it says so
     mode = stat.S_IMODE(found.st_mode)
-    ours = found.st_uid == os.geteuid()
+    ours = False
+    if sys.platform != "win32":
+        ours = found.st_uid == os.geteuid()
     if not stat.S_ISREG(found.st_mode) or not mode & (0o067 if ours else 0o027):
         return ""
     return f"{os.fspath(path)} can be read or written by other users of this machine (its mode is {mode:04o})"
