@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ def open_files(process: int) -> Counter[str]:
 
 def take(process: int, told: Path, timeout: float = 5.0) -> Census:
     """Count; ``told`` is the file of tests.campaign.watched."""
+    if sys.platform == "win32":
+        raise OSError("Linux only")
     before = told.stat().st_size
     os.kill(process, signal.SIGUSR2)
     deadline = time.monotonic() + timeout

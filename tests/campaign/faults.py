@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,6 +132,8 @@ def half_open(bench: Bench) -> None:
 
 def slept(bench: Bench) -> None:
     """The machine sleeps for an hour, and everybody on the way has forgotten the connection."""
+    if sys.platform == "win32":
+        raise OSError("Linux only")
     noticing(bench, lambda: bench.client.process.send_signal(signal.SIGUSR1), 5, 3.0)
 
 
@@ -161,6 +164,8 @@ def noticing(bench: Bench, hint: Callable[[], object], within: float, limit: flo
 
 def slept_on_a_good_path(bench: Bench) -> None:
     """The clock jumps by an hour, but the connection lives: nothing may be lost by looking."""
+    if sys.platform == "win32":
+        raise OSError("Linux only")
     bench.start()
     outage(
         bench, lambda: bench.client.process.send_signal(signal.SIGUSR1), lambda: None, 4.0, must_survive=True, limit=1.0
@@ -173,6 +178,8 @@ def frozen(lasting: float) -> Callable[[Bench], None]:
     """The program itself stands still, as under a debugger or in a paused container."""
 
     def play(bench: Bench) -> None:
+        if sys.platform == "win32":
+            raise OSError("Linux only")
         bench.start()
         process = bench.client.process
         strike, mend = (functools.partial(process.send_signal, what) for what in (signal.SIGSTOP, signal.SIGCONT))

@@ -132,6 +132,8 @@ class Sstpd:
 
     def kill(self) -> None:
         """SIGKILL."""
+        if sys.platform == "win32":
+            raise OSError("Linux only")
         self._signal(signal.SIGKILL)
         self._gone()
 
@@ -142,10 +144,14 @@ class Sstpd:
 
     def pause(self) -> None:
         """SIGSTOP."""
+        if sys.platform == "win32":
+            raise OSError("Linux only")
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """SIGCONT."""
+        if sys.platform == "win32":
+            raise OSError("Linux only")
         self._signal(signal.SIGCONT)
 
     def set_password(self, password: str) -> None:
@@ -211,6 +217,8 @@ class SoftEther:
 
     def kill(self) -> None:
         """SIGKILL, and for its parent, too, which would start it again."""
+        if sys.platform == "win32":
+            raise OSError("Linux only")
         for name in ("launcher", "server"):
             process = int((self.folder / "pids" / name).read_text().split()[0])
             with contextlib.suppress(ProcessLookupError):
@@ -226,10 +234,14 @@ class SoftEther:
 
     def pause(self) -> None:
         """SIGSTOP."""
+        if sys.platform == "win32":
+            raise OSError("Linux only")
         os.kill(self._process, signal.SIGSTOP)
 
     def resume(self) -> None:
         """SIGCONT."""
+        if sys.platform == "win32":
+            raise OSError("Linux only")
         os.kill(self._process, signal.SIGCONT)
 
     def set_password(self, password: str) -> None:

@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def outer_names_dead(bench: Bench) -> None:
         bench.start(wrapped=resolver_of(bench.folder), server=f"{name}:{server.settings['PORT']}")
 
         def strike() -> None:
+            if sys.platform == "win32":
+                raise OSError("Linux only")
             names.send_signal(signal.SIGSTOP)
             server.kill()
 
@@ -55,6 +58,8 @@ def outer_names_dead(bench: Bench) -> None:
 
 def inner_names_dead(bench: Bench) -> None:
     """The name server behind the tunnel does not answer; addresses must go on working, and names say so in time."""
+    if sys.platform == "win32":
+        raise OSError("Linux only")
     server = sstpd(bench.lab)
     bench.start()
     bench.open_flows()
@@ -179,6 +184,8 @@ def crowd_comes_and_goes(bench: Bench) -> tuple[float, float]:
 
 def allow_files(count: int) -> None:
     """Let this process have that many descriptors."""
+    if sys.platform == "win32":
+        raise OSError("Linux only")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(hard, count)))

@@ -39,6 +39,8 @@ def tasks() -> list[str]:
 
 def install(path: str) -> None:
     """Answer SIGUSR2 with a line of JSON in the file."""
+    if sys.platform == "win32":
+        raise OSError("Linux only")
     census = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def tell(_signal: int, _frame: object) -> None:
@@ -50,10 +52,14 @@ def install(path: str) -> None:
 
 def install_sleep() -> None:
     """Answer SIGUSR1 with an hour of sleep."""
+    if sys.platform == "win32":
+        raise OSError("Linux only")
     slept = 0.0
     really, wall = time.clock_gettime, time.time
 
     def clock_gettime(clock: int) -> float:
+        if sys.platform != "linux":
+            raise OSError("Linux only")
         return really(clock) + (slept if clock in (time.CLOCK_BOOTTIME, time.CLOCK_REALTIME) else 0.0)
 
     def sleep(_signal: int, _frame: object) -> None:

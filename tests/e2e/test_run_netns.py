@@ -241,6 +241,8 @@ print([len(os.listdir('/proc/self/fd')), os.getuid() == int(os.environ['OUR_UID'
 
 
 async def test_the_command_finds_one_way_out_no_proxy_and_nothing_of_ours(tmp_path: Path) -> None:
+    if sys.platform == "win32":
+        raise OSError("Linux only")
     async with site(tmp_path) as demo:
         ended = await run(
             words(demo, sys.executable, "-c", LOOK_AROUND),
@@ -359,6 +361,8 @@ for port in map(int, sys.argv[2:]):
 
 
 async def test_when_we_are_killed_the_command_has_no_network_rather_than_another_one(tmp_path: Path) -> None:
+    if sys.platform == "win32":
+        raise OSError("Linux only")
     async with site(tmp_path) as demo:
         with trio.fail_after(40):
             process = await trio.lowlevel.open_process(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -204,6 +205,8 @@ class Rig:
 @asynccontextmanager
 async def rig(*, config: StackConfig | None = None, max_connections: int = 1000) -> AsyncIterator[Rig]:
     """Everything, running."""
+    if sys.platform == "win32":
+        raise OSError("Linux only")
     theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in (theirs, ours):
         end.setblocking(False)
