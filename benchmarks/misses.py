@@ -33,10 +33,10 @@ WHY: dict[str, str] = {
     "loss-up": "two runs of 8 s, whose ranges overlap: at 1 % the figure is made of some twenty losses.",
     "during-up": (
         "what the server had not taken yet waited in its receive buffer, up to 2.7 MB, 100 ms and more for a request"
-        " behind it. Now the uploads of a tunnel reduce their windows while that does no harm (net/uploads.py): p99 20 ms"
-        " compiled where it was 140, and the queue 1 to 2 ms in the mean. The rest are single waits for one of two"
-        " cores that client, server, target, upload and curl share. Tried besides: smaller reads of the program's data"
-        " (16 KiB in place of 64: 11 to 28 ms, slower uploads), a window of 1 MiB (17 to 19 ms)."
+        " behind it. Now the uploads of a tunnel reduce their windows while that does no harm (net/uploads.py): p99 is"
+        " 20 ms compiled where it was 140, and the queue 1 to 2 ms in the mean. The rest are single waits for a core:"
+        " client, server, target, upload and curl share two. Tried besides: smaller reads of the program's data (16 KiB"
+        " in place of 64: 11 to 28 ms, slower uploads), a window of 1 MiB (17 to 19 ms)."
     ),
     "idle": (
         "by steps of importing: Python 8.7 MB, trio with ssl 16, pyOpenSSL with cryptography (a second OpenSSL)"
