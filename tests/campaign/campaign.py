@@ -109,4 +109,7 @@ server, with four flows of 300 kB/s across the fault (an echo, a download, an up
 every octet is compared, and somebody who tries a new connection time and again. "Back after" counts from the moment
 in which the fault ended until the first such try succeeded. "Left over" compares tasks, descriptors and memory before
 the fault with those afterwards, when everything has been closed.
+
+A flow that survives a long outage goes on at once if we have something under way. If only its peer has, it waits for
+the peer's next retransmission, whose pauses have grown with the outage (RFC 6298): up to as long again.
 """

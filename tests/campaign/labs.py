@@ -19,6 +19,8 @@ from typing import Protocol
 
 import trustme
 
+from tests.campaign import signals
+
 FAR_SIDE_PORT = 7700
 _SOMEWHERE = "192.0.2.77"
 _ROOT = Path(__file__).parents[2]
@@ -132,9 +134,7 @@ class Sstpd:
 
     def kill(self) -> None:
         """SIGKILL."""
-        if sys.platform == "win32":
-            raise OSError("Linux only")
-        self._signal(signal.SIGKILL)
+        self._signal(signals.KILL)
         self._gone()
 
     def terminate(self) -> None:
@@ -144,15 +144,11 @@ class Sstpd:
 
     def pause(self) -> None:
         """SIGSTOP."""
-        if sys.platform == "win32":
-            raise OSError("Linux only")
-        self._signal(signal.SIGSTOP)
+        self._signal(signals.STOP)
 
     def resume(self) -> None:
         """SIGCONT."""
-        if sys.platform == "win32":
-            raise OSError("Linux only")
-        self._signal(signal.SIGCONT)
+        self._signal(signals.CONT)
 
     def set_password(self, password: str) -> None:
         """Start the server again with another password."""
@@ -217,12 +213,10 @@ class SoftEther:
 
     def kill(self) -> None:
         """SIGKILL, and for its parent, too, which would start it again."""
-        if sys.platform == "win32":
-            raise OSError("Linux only")
         for name in ("launcher", "server"):
             process = int((self.folder / "pids" / name).read_text().split()[0])
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+                os.kill(process, signals.KILL)
             wait_gone(process)
             (self.folder / "pids" / name).unlink()
 
@@ -234,15 +228,11 @@ class SoftEther:
 
     def pause(self) -> None:
         """SIGSTOP."""
-        if sys.platform == "win32":
-            raise OSError("Linux only")
-        os.kill(self._process, signal.SIGSTOP)
+        os.kill(self._process, signals.STOP)
 
     def resume(self) -> None:
         """SIGCONT."""
-        if sys.platform == "win32":
-            raise OSError("Linux only")
-        os.kill(self._process, signal.SIGCONT)
+        os.kill(self._process, signals.CONT)
 
     def set_password(self, password: str) -> None:
         """Change the password while the server runs."""

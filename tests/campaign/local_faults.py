@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import resource
-import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from tests.campaign import signals
 from tests.campaign.bench import Bench
 from tests.campaign.faults import SSTPD, Fault, outage, sstpd
 from tests.interop.client import socks_connect
@@ -45,9 +45,7 @@ def outer_names_dead(bench: Bench) -> None:
         bench.start(wrapped=resolver_of(bench.folder), server=f"{name}:{server.settings['PORT']}")
 
         def strike() -> None:
-            if sys.platform == "win32":
-                raise OSError("Linux only")
-            names.send_signal(signal.SIGSTOP)
+            names.send_signal(signals.STOP)
             server.kill()
 
         outage(bench, strike, server.start, 3.0, must_survive=True)
@@ -58,13 +56,11 @@ def outer_names_dead(bench: Bench) -> None:
 
 def inner_names_dead(bench: Bench) -> None:
     """The name server behind the tunnel does not answer; addresses must go on working, and names say so in time."""
-    if sys.platform == "win32":
-        raise OSError("Linux only")
     server = sstpd(bench.lab)
     bench.start()
     bench.open_flows()
     bench.mark()
-    server.dns(signal.SIGSTOP)
+    server.dns(signals.STOP)
     try:
         begin = time.monotonic()
         stream, reply = socks_connect(bench.client.socks, "www.lab.test", 80, 60.0)
@@ -78,7 +74,7 @@ def inner_names_dead(bench: Bench) -> None:
         if reply:
             bench.problem("an address does not work, either")
     finally:
-        server.dns(signal.SIGCONT)
+        server.dns(signals.CONT)
     back = time.monotonic()
     bench.result.limit = 3.0
     while time.monotonic() < back + 30:
@@ -184,11 +180,10 @@ def crowd_comes_and_goes(bench: Bench) -> tuple[float, float]:
 
 def allow_files(count: int) -> None:
     """Let this process have that many descriptors."""
-    if sys.platform == "win32":
-        raise OSError("Linux only")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(hard, count)))
+    if sys.platform == "linux":
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < count:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(hard, count)))
 
 
 def files_used_up(bench: Bench) -> None:

@@ -19,6 +19,8 @@ import time
 
 import trio
 
+from tests.campaign import signals
+
 SLEPT = 3600.0
 """Seconds that SIGUSR1 lets pass."""
 CENSUS = "SSTPSOCKS_CAMPAIGN_CENSUS"
@@ -39,37 +41,32 @@ def tasks() -> list[str]:
 
 def install(path: str) -> None:
     """Answer SIGUSR2 with a line of JSON in the file."""
-    if sys.platform == "win32":
-        raise OSError("Linux only")
-    census = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    census = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def tell(_signal: int, _frame: object) -> None:
         line = json.dumps({"tasks": sorted(tasks()), "threads": threading.active_count()})
         os.write(census, line.encode() + b"\n")
 
-    signal.signal(signal.SIGUSR2, tell)
+    signal.signal(signals.USR2, tell)
 
 
 def install_sleep() -> None:
     """Answer SIGUSR1 with an hour of sleep."""
-    if sys.platform == "win32":
-        raise OSError("Linux only")
-    slept = 0.0
-    really, wall = time.clock_gettime, time.time
+    if sys.platform == "linux":
+        slept = 0.0
+        really, wall = time.clock_gettime, time.time
 
-    def clock_gettime(clock: int) -> float:
-        if sys.platform != "linux":
-            raise OSError("Linux only")
-        return really(clock) + (slept if clock in (time.CLOCK_BOOTTIME, time.CLOCK_REALTIME) else 0.0)
+        def clock_gettime(clock: int) -> float:
+            return really(clock) + (slept if clock in (time.CLOCK_BOOTTIME, time.CLOCK_REALTIME) else 0.0)
 
-    def sleep(_signal: int, _frame: object) -> None:
-        nonlocal slept
-        slept += SLEPT
+        def sleep(_signal: int, _frame: object) -> None:
+            nonlocal slept
+            slept += SLEPT
 
-    # Before the program is loaded, so that it has these however it imports them.
-    time.clock_gettime = clock_gettime
-    time.time = lambda: wall() + slept
-    signal.signal(signal.SIGUSR1, sleep)
+        # Before the program is loaded, so that it has these however it imports them.
+        time.clock_gettime = clock_gettime
+        time.time = lambda: wall() + slept
+        signal.signal(signals.USR1, sleep)
 
 
 if __name__ == "__main__":
