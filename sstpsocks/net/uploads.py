@@ -20,9 +20,14 @@ from __future__ import annotations
 from typing import Final
 
 SHORT_QUEUE: Final = 0.002
-"""Seconds. A queue that needs nothing done about it; on long paths half a round trip, with which the path stays
+"""Seconds. A queue that needs nothing done about it; on longer paths half a round trip, with which the path stays
 full after a reduction."""
 SHORT_SHARE: Final = 1 / 2
+NEAR: Final = 0.01
+"""Seconds. Uploads over a longer path have no part in this: there the slow start of the outer connection looks like a
+queue, and a window that was reduced too early takes long to grow again."""
+GROWING: Final = 1.25
+"""How many times the mean a rate is that still grows, which needs no reduction yet."""
 SMALL_WINDOW: Final = 128 * 1024
 """Octets. A window that is no larger fills no queue worth mentioning."""
 ROUND: Final = 0.1
@@ -75,6 +80,8 @@ class Uploads:
 
     def acknowledged(self, count: int, round_trip: float, path: float, now: float) -> None:
         """``count`` octets of a busy upload arrived; it took ``round_trip``, of which the path is ``path``."""
+        if path > NEAR:
+            return
         self._waited += (round_trip - path) * count
         self._delivered += count
         if now < self._ends:
@@ -101,8 +108,9 @@ class Uploads:
             return
         if stage == _TRIAL:
             self._pause /= 2
+        growing = rate > GROWING * self._rate
         self._rate += (rate - self._rate) * (RATE_WEIGHT if self._rate else 1.0)
-        if queue > max(SHORT_QUEUE, path * SHORT_SHARE) and now >= self._pause_ends:
+        if queue > max(SHORT_QUEUE, path * SHORT_SHARE) and not growing and now >= self._pause_ends:
             self.reduction += 1
             self._begin(_SETTLE, length, now)
         else:

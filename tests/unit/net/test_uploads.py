@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from sstpsocks.net.uploads import FIRST_PAUSE, LONGEST_PAUSE, ROUND, SHORT_QUEUE, Uploads
+from sstpsocks.net.uploads import FIRST_PAUSE, LONGEST_PAUSE, NEAR, ROUND, SHORT_QUEUE, Uploads
 
 PATH = 0.001
 FULL = 1_000_000.0
@@ -75,11 +75,25 @@ def test_after_each_that_did_harm_in_a_row_the_pause_is_longer() -> None:
     assert pauses[-1] == pytest.approx(LONGEST_PAUSE, abs=7 * ROUND)
 
 
-def test_half_a_round_trip_of_queue_keeps_a_long_path_full() -> None:
+def test_half_a_round_trip_of_queue_keeps_a_path_full() -> None:
     clock = Clock()
-    clock.upload(5.0, 0.04, path=0.1)
+    clock.upload(5.0, 0.4 * NEAR, path=NEAR)
     assert clock.uploads.reduction == 0
-    clock.upload(5.0, 0.06, path=0.1)
+    clock.upload(5.0, 0.6 * NEAR, path=NEAR)
+    assert clock.uploads.reduction > 0
+
+
+def test_uploads_over_a_long_path_are_left_alone() -> None:
+    clock = Clock()
+    clock.upload(5.0, 0.1, path=1.1 * NEAR)
+    assert clock.uploads.reduction == 0
+
+
+def test_while_more_and_more_arrives_nothing_is_reduced() -> None:
+    clock = Clock()
+    clock.upload(1.0, 0.1, lambda: FULL * 16 ** (clock.now - 10.0))
+    assert clock.uploads.reduction == 0
+    clock.upload(2.0, 0.1, lambda: FULL * 16)
     assert clock.uploads.reduction > 0
 
 
