@@ -109,7 +109,11 @@ def _code() -> Iterator[str]:
 
 def _is_too_wide(folder: str) -> bool:
     """Whether a folder holds so much besides that it is not granted as a whole: the home folder for instance."""
-    return folder in _TOO_WIDE or Path(folder) in (Path.home(), *Path.home().parents)
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without any, as services and containers have
+        home = Path("/")
+    return folder in _TOO_WIDE or Path(folder) in (home, *home.parents)
 
 
 def _files_of(configuration: Configuration) -> tuple[set[str], set[str]]:
