@@ -36,6 +36,16 @@ class State(Protocol):
         """What happened, on one line."""
         ...
 
+    @property
+    def word(self) -> str:
+        """The state where "up again" or "down" would be wrong; else empty."""
+        ...
+
+
+def word_for(state: State) -> str:
+    """Return what is said of the tunnel before the text of a change."""
+    return state.word or ("up again" if state.up else "down")
+
 
 class Display(Protocol):
     """Somebody who is told what happens."""
@@ -195,7 +205,7 @@ class TerminalDisplay:
         """Show that the tunnel was lost or is back."""
         if not self._connected or (self._quiet and state.up):
             return
-        word = "up again" if state.up else "down"
+        word = word_for(state)
         self._line(self._colour(GREEN if state.up else YELLOW, f"Tunnel {word}: {one_line(state.text)}"))
 
     def warning(self, text: str) -> None:
@@ -247,10 +257,9 @@ class LogDisplay:
         if not self._connected:
             # The first connect: its steps are told one by one.
             LOGGER.debug("%s", one_line(state.text), extra=fields)
-        elif state.up:
-            LOGGER.info("tunnel up again: %s", one_line(state.text), extra=fields)
         else:
-            LOGGER.warning("tunnel down: %s", one_line(state.text), extra=fields)
+            level = logging.INFO if state.up else logging.WARNING
+            LOGGER.log(level, "tunnel %s: %s", word_for(state), one_line(state.text), extra=fields)
 
     def ready(self, ready: Ready, socks_user: str | None) -> None:
         """Log address, port and tunnel."""

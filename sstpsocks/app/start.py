@@ -30,9 +30,10 @@ async def start_connect(configuration: Configuration, display: Display) -> int:
         # Before anything is begun: threads that are there already would stay outside.
         enter_sandbox(configuration, display.warning)
     sources = (configuration.password, *configuration.proxy_passwords)
-    if configuration.others or any(source.asks_before_dialling for source in sources):
+    on_demand = configuration.tunnel.on_demand
+    if on_demand or configuration.others or any(source.asks_before_dialling for source in sources):
         # Nobody types a password so fast, and the server would be kept waiting. The ways of several tunnels are not
-        # worth telling apart for what one round trip saves.
+        # worth telling apart for what one round trip saves. On demand nobody wants the server yet.
         from .run import run_connect
 
         return await run_connect(configuration, display)

@@ -268,13 +268,14 @@ class Session(SessionNetwork):
         self._enter(f"{error}; {again}")
 
     async def _watch_use(self, connection: ServerConnection, over: trio.CancelScope) -> None:
-        """Cancel ``over`` when no connection was open and nothing was sent for long."""
-        last, sent = trio.current_time(), -1
+        """Cancel ``over`` when no connection was open and nobody has asked for anything for long."""
+        last = trio.current_time()
         while trio.current_time() - last < self.settings.idle_timeout:
             await trio.sleep(min(1.0, self.settings.idle_timeout / 4))
-            stack = connection.stack
-            if stack is not None and (in_use(stack) or stack.counters.ip_out_transmits != sent):
-                last, sent = trio.current_time(), stack.counters.ip_out_transmits
+            last = max(last, self._used_at)
+            listening = any(not one.closed for one in self._listening)
+            if listening or (connection.stack is not None and in_use(connection.stack)):
+                last = trio.current_time()
         over.cancel()
 
     def _want(self) -> None:

@@ -9,6 +9,7 @@ import trio
 
 from ..errors import ConnectionLost, NetworkUnreachable, TunnelDown
 from ..net.stack import Stack
+from ..net.tcp.listener import TcpListener
 from .connection import ServerConnection
 from .datagrams import UdpPort, UdpSocket
 from .driver import Driver
@@ -38,6 +39,10 @@ class SessionNetwork:
         """Set when it has ended for good."""
         self._news = trio.lowlevel.ParkingLot()
         """Where those wait who wait for the tunnel."""
+        self._used_at = 0.0
+        """When somebody last asked for something inside the tunnel."""
+        self._listening: list[TcpListener] = []
+        """Ports inside the tunnel, some of which may be closed."""
         self._held_until = 0.0
         """Until when somebody waits."""
         self.record = SessionRecord()
@@ -162,7 +167,9 @@ class SessionNetwork:
         """
         _driver, stack = self._require(peer)
         address = stack.source_for(peer) if peer is not None else None
-        return TcpAcceptor(stack.listen_tcp(port, backlog=LISTEN_BACKLOG), self._keeper.pump, address)
+        listener = stack.listen_tcp(port, backlog=LISTEN_BACKLOG)
+        self._listening = [*(one for one in self._listening if not one.closed), listener]
+        return TcpAcceptor(listener, self._keeper.pump, address)
 
     def open_udp_port(self, port: int = 0) -> UdpPort:
         """Open a UDP port that is connected to nobody, 0 for a random one.
@@ -197,6 +204,7 @@ class SessionNetwork:
 
     def _require(self, address: IPAddress | None) -> tuple[Driver, Stack]:
         """Return what carries packets. Raises TunnelDown, NetworkUnreachable for an address that is not reached."""
+        self._used_at = trio.current_time()
         connection = self._connection
         if connection is None or connection.driver is None or connection.stack is None:
             self._want()

@@ -29,6 +29,14 @@ class TunnelStatus(Enum):
     """For good."""
 
 
+_WORDS = {
+    TunnelStatus.DEGRADED: "in doubt",
+    TunnelStatus.CONNECTING: "wanted",
+    TunnelStatus.WAITING: "waits",
+    TunnelStatus.IDLE: "idle",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class TunnelState:
     """A change that is worth a line in the log."""
@@ -41,6 +49,11 @@ class TunnelState:
     def up(self) -> bool:
         """Whether traffic passes, as far as anybody knows."""
         return self.status in (TunnelStatus.UP, TunnelStatus.DEGRADED)
+
+    @property
+    def word(self) -> str:
+        """The state where "up again" or "down" would be wrong; else empty."""
+        return _WORDS.get(self.status, "")
 
 
 StateObserver = Callable[[TunnelState], None]

@@ -34,6 +34,7 @@ READY = Ready(listen=("127.0.0.1:1080",), server="vpn:443", addresses=("10.0.0.2
 class State:
     up: bool
     text: str
+    word: str = ""
 
 
 class Terminal(io.TextIOWrapper):
@@ -190,6 +191,17 @@ def test_only_changes_after_the_first_connect_are_told() -> None:
     connect(display)
     display.state(State(True, "back"))
     assert screen(terminal.text)[-3:] == ["Tunnel down: lost it", "Tunnel up again: back", ""]
+
+
+def test_a_state_with_a_word_of_its_own_is_neither_up_nor_down() -> None:
+    stream = io.StringIO()
+    display = choose_display(stream, None, 0, {})
+    assert isinstance(display, LogDisplay)
+    set_up_logging(stream, display, LogSettings())
+    connect(display)
+    display.ready(READY, None)
+    display.state(State(True, "the server does not answer", "in doubt"))
+    assert "tunnel in doubt: the server does not answer" in stream.getvalue()
 
 
 def test_quiet_says_only_what_is_wrong() -> None:

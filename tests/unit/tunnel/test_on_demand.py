@@ -71,7 +71,7 @@ async def test_a_name_or_a_dns_query_dials_it_too(site: DemoSite) -> None:
 
 
 async def test_it_is_ended_when_idle_and_dialled_again(site: DemoSite) -> None:
-    async with run_tunnel(site.settings(on_demand=True, idle_timeout=0.3, dhcp="never")) as tunnel:
+    async with run_tunnel(site.settings(on_demand=True, idle_timeout=0.3)) as tunnel:
         assert await echoes(tunnel)
         await until(tunnel, TunnelStatus.IDLE)
         assert tunnel.record.losses == {}
@@ -83,7 +83,7 @@ async def test_it_is_ended_when_idle_and_dialled_again(site: DemoSite) -> None:
 
 
 async def test_an_open_connection_keeps_it_up(site: DemoSite) -> None:
-    async with run_tunnel(site.settings(on_demand=True, idle_timeout=0.2, dhcp="never")) as tunnel:
+    async with run_tunnel(site.settings(on_demand=True, idle_timeout=0.2)) as tunnel:
         stream = await tunnel.open_tcp_stream(GATEWAY, ECHO_PORT)
         with trio.move_on_after(0.8):
             await until(tunnel, TunnelStatus.IDLE)
@@ -158,3 +158,13 @@ async def test_the_budget_ends_it(site: DemoSite) -> None:
         with pytest.raises(Exception, match="refused"), trio.fail_after(10):
             await tunnel.wait_closed()
         assert tunnel.state.status is TunnelStatus.STOPPED
+
+
+async def test_a_listening_port_keeps_it_up(site: DemoSite) -> None:
+    async with run_tunnel(site.settings(on_demand=True, idle_timeout=0.2)) as tunnel:
+        listener = await tunnel.dialer.listen_tcp()
+        with trio.move_on_after(0.6):
+            await until(tunnel, TunnelStatus.IDLE)
+        assert tunnel.state.up
+        listener.close()
+        await until(tunnel, TunnelStatus.IDLE)
