@@ -95,6 +95,11 @@ class ProxyPort:
         """Connections that were cut because they did not say in time what they want."""
 
     @property
+    def refused(self) -> int:
+        """Connections that were told no, whichever bound it was."""
+        return self.refused_for_connections + self.refused_for_client + self.refused_for_files
+
+    @property
     def refused_for_client(self) -> int:
         """Connections that were told no because their client had as many as it may."""
         return self._places.refused

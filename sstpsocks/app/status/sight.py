@@ -155,7 +155,7 @@ class Sight:
                         tunnel=port.tunnel,
                         used=server.active,
                         maximum=server.max_connections,
-                        refused=server.refused_for_connections,
+                        refused=server.refused,
                     )
                 )
         if self._server is not None:
@@ -226,7 +226,7 @@ def _port_view(port: _Port) -> PortView:
         active=server.active,
         maximum=server.max_connections,
         accepted=server.accepted,
-        refused=server.refused_for_connections,
+        refused=server.refused,
     )
 
 

@@ -123,7 +123,7 @@ async def test_a_client_with_very_many_connections_does_not_make_the_others_wait
         greedy = False
         async with await SocksClient.open(number) as other:
             assert await other.connect(WEB) == 0
-        assert port.refused_for_client == 9
+        assert port.refused_for_client == port.refused == 9
         assert port.refusing == 2
 
 
@@ -133,6 +133,7 @@ async def test_refusals_for_want_of_a_place_are_counted(web: FakeNetwork) -> Non
         assert await client.connect(WEB) == 0
         assert await http_status(number) == 503
         assert (port.refused_for_connections, port.refused_for_client) == (1, 0)
+        assert port.refused == 1
 
 
 def fill(descriptors: list[int]) -> None:
@@ -182,7 +183,7 @@ async def test_without_free_files_clients_are_told_so_one_after_the_other(web: F
                     while more := await trio.to_thread.run_sync(client.recv, 100):
                         answer += more
                     assert answer[:4] == b"\x05\x00\x05\x01"
-            assert port.refused_for_files == 3
+            assert port.refused_for_files == port.refused == 3
             assert web.streams == []
         finally:
             for client in clients:
