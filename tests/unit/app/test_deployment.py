@@ -133,6 +133,8 @@ def test_the_service_of_the_team_finds_its_pods() -> None:
 
 
 def test_haproxy_s_comments_hold_commands_that_we_understand() -> None:
+    # The status port answers nobody who does not say whom he asks, and HAProxy does not by itself.
+    assert re.search(r"^ +http-check send .* uri /readyz .* hdr Host localhost", text_of("haproxy.cfg"), re.MULTILINE)
     commands = re.findall(r"^#   (sstpsocks .*)$", text_of("haproxy.cfg"), re.MULTILINE)
     assert len(commands) == 2
     for command in commands:
