@@ -203,7 +203,8 @@ class TerminalDisplay:
 
     def state(self, state: State) -> None:
         """Show that the tunnel was lost or is back."""
-        if not self._connected or (self._quiet and state.up):
+        # A prompt that is waited for says so itself, and must not be written over.
+        if not self._connected or (self._quiet and state.up) or state.word == "waits":
             return
         word = word_for(state)
         self._line(self._colour(GREEN if state.up else YELLOW, f"Tunnel {word}: {one_line(state.text)}"))

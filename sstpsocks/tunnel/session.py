@@ -20,11 +20,14 @@ from .flow_keeper import in_use
 from .lifecycle import Lifecycle, ReconnectPolicy
 from .reach import Dial, connect_transport
 from .session_network import SessionNetwork
-from .settings import TunnelSettings
+from .settings import CredentialRequest, TunnelSettings
 from .states import StateObserver, TunnelState, TunnelStatus, ignore_states
 from .steps import Step, StepObserver, StepReport, ignore_steps
 from .tap import Tap, open_tap
 from .wake import LOOK_INTERVAL, PROBE_LIMIT, Change, Clocks, ClockWatch, WayWatch, read_clocks
+
+# Sources that know the answer give it sooner.
+ASKING_TAKES = 0.5
 
 
 class Session(SessionNetwork):
@@ -69,7 +72,7 @@ class Session(SessionNetwork):
         self._nursery: trio.Nursery
         self._entered = False
         self._tap: Tap | None = None
-        self._credentials = KeptCredentials(settings.credentials)
+        self._credentials = KeptCredentials(self._ask)
         self._dial = dial
         self._refused: set[Credentials] = set()
         self._eap = EapLogin(settings)
@@ -177,6 +180,25 @@ class Session(SessionNetwork):
             keeper=self._keeper,
             on_suspicion=self._suspect,
         )
+
+    async def _ask(self, request: CredentialRequest) -> Credentials:
+        """Ask the source of the settings; when that takes a moment, somebody is being waited for."""
+        asking = trio.CancelScope()
+        self._nursery.start_soon(self._tell_waiting, asking)
+        try:
+            return await self.settings.credentials(request)
+        finally:
+            asking.cancel()
+            if self._life.status is TunnelStatus.WAITING:
+                self._life.given()
+                self._enter(f"connecting to {request.server}")
+
+    async def _tell_waiting(self, asking: trio.CancelScope) -> None:
+        with asking:
+            await trio.sleep(ASKING_TAKES)
+            if self._life.dialling:
+                self._life.asking()
+                self._enter(f"waiting for the credentials for {self._server.server}")
 
     def _suspect(self, suspected: bool) -> None:
         if not self._life.standing:

@@ -12,11 +12,14 @@ import pytest
 import trio
 
 from sstpsocks.demo.intranet import ECHO_PORT, GATEWAY
-from sstpsocks.errors import AuthenticationFailed, TunnelDown
+from sstpsocks.errors import AuthenticationFailed, ConfigError, TunnelDown
 from sstpsocks.library import Tunnel, run_tunnel
+from sstpsocks.ppp.auth import Credentials
 from sstpsocks.tunnel import lifecycle as lifecycle_module
-from sstpsocks.tunnel.states import TunnelStatus
-from tests.helpers.demo_site import DemoSite, demo_site
+from sstpsocks.tunnel import session as session_module
+from sstpsocks.tunnel.settings import CredentialRequest
+from sstpsocks.tunnel.states import TunnelState, TunnelStatus
+from tests.helpers.demo_site import PASSWORD, DemoSite, demo_site
 
 pytestmark = pytest.mark.usefixtures("in_a_hurry")
 
@@ -168,3 +171,39 @@ async def test_a_listening_port_keeps_it_up(site: DemoSite) -> None:
         assert tunnel.state.up
         listener.close()
         await until(tunnel, TunnelStatus.IDLE)
+
+
+async def test_somebody_who_is_asked_for_credentials_is_waited_for(
+    site: DemoSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "ASKING_TAKES", 0.01)
+    typed = trio.Event()
+    seen: list[TunnelStatus] = []
+
+    async def source(request: CredentialRequest) -> Credentials:
+        await typed.wait()
+        return Credentials(request.username, PASSWORD)
+
+    def on_state(state: TunnelState) -> None:
+        seen.append(state.status)
+        if state.status is TunnelStatus.WAITING:
+            typed.set()
+
+    with trio.fail_after(10):
+        async with run_tunnel(site.settings(credentials=source), on_state=on_state) as tunnel:
+            assert tunnel.state.up
+    assert seen[:4] == [TunnelStatus.CONNECTING, TunnelStatus.WAITING, TunnelStatus.CONNECTING, TunnelStatus.UP]
+
+
+async def test_a_source_that_fails_while_it_is_waited_for_is_the_end(
+    site: DemoSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "ASKING_TAKES", 0.01)
+
+    async def source(_request: CredentialRequest) -> Credentials:
+        await trio.sleep(0.1)
+        raise ConfigError("nobody types")
+
+    with pytest.raises(ConfigError), trio.fail_after(10):
+        async with run_tunnel(site.settings(credentials=source)):
+            pytest.fail("nobody could log in")
