@@ -29,4 +29,5 @@ def test_mixed_load_leaves_memory_flat_and_every_octet_right(tmp_path: Path) -> 
         bench.close()
         lab.close()
     print(json.dumps({"seed": SEED, **numbers}))
-    assert problems == []
+    if problems:
+        pytest.fail("; ".join(problems))
