@@ -28,15 +28,15 @@ from tests.campaign.flows import Download, Echo, Flow, Held, Upload
 from tests.campaign.labs import Sstpd, missing
 from tests.interop.client import socks_connect
 
-WARM_UP = 0.5
+WARM_UP = 0.3
 """Part of the time in which memory may still grow."""
 FLAT = 0.05
 """Part by which it may be larger in the end."""
 SAMPLE_EVERY = 5.0
 RESET_EVERY = 60.0
 """Seconds between two losses of the tunnel."""
-BACK_WITHIN = 10.0
-"""Seconds after a loss within which programs may fail; the faults measure how long it takes, on a quieter machine."""
+BACK_WITHIN = 5.0
+"""Seconds after a loss within which programs may fail: three that the way back may take, and their own try."""
 LATE = 30.0
 """Seconds after which a program gives up on a single step."""
 
