@@ -94,7 +94,9 @@ def test_socks5_means_the_same_to_both_clients(
         machine.reply(0, (bound, at))
     answer = by_socksio.receive_data(ours.data_to_send())
     assert isinstance(answer, socks5.SOCKS5Reply)
-    assert (answer.reply_code, answer.addr, answer.port) == (socks5.SOCKS5ReplyCode.SUCCEEDED, str(bound), at)
+    assert (answer.reply_code, answer.port) == (socks5.SOCKS5ReplyCode.SUCCEEDED, at)
+    assert answer.addr is not None
+    assert ip_address(answer.addr) == bound  # it writes some addresses otherwise than Python
     reply = by_python.receive(theirs.data_to_send())
     assert isinstance(reply, python_socks5.ConnectReply)
     assert (ip_address(reply.bound_host), reply.bound_port) == (bound, at)
