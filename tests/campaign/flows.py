@@ -51,7 +51,9 @@ class Flow:
         """Octets a second."""
         self.ending = threading.Event()
         self.stream, reply = socks_connect(port, *target, 30.0)
-        assert reply == 0, f"SOCKS reply {reply}"
+        if reply:
+            self.stream.close()
+            raise ConnectionError(f"SOCKS reply {reply}")
         self.stream.settimeout(PATIENCE)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

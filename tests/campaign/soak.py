@@ -156,9 +156,13 @@ class Load:
 
     def held(self) -> int:
         """Ten connections that are opened, left alone, used once more and closed."""
-        flows = [Held(self.bench.client.socks, self.bench.target, n, 1.0) for n in range(10)]
-        self.ending.wait(20)
-        ended = [flow.finish(LATE) for flow in flows]
+        flows: list[Held] = []
+        try:
+            for number in range(10):
+                flows.append(Held(self.bench.client.socks, self.bench.target, number, 1.0))
+            self.ending.wait(20)
+        finally:
+            ended = [flow.finish(LATE) for flow in flows]
         if not all(ended):
             raise ConnectionError(next(flow.lost or flow.wrong for flow in flows if flow.lost or flow.wrong))
         return sum(flow.progress.octets for flow in flows)

@@ -113,17 +113,21 @@ class Client:
 
 def socks_connect(server: tuple[str, int], target: str, port: int, timeout: float) -> tuple[socket.socket, int]:
     """Open a SOCKS5 connection to a name or address; return the socket and the reply code."""
-    stream = socket.create_connection(server, timeout)
-    stream.sendall(b"\x05\x01\x00")
-    assert _exactly(stream, 2) == b"\x05\x00"
     try:
         packed = ip_address(target).packed
         address = (b"\x01" if len(packed) == 4 else b"\x04") + packed
     except ValueError:
         address = b"\x03" + bytes([len(target)]) + target.encode()
-    stream.sendall(b"\x05\x01\x00" + address + port.to_bytes(2, "big"))
-    head = _exactly(stream, 4)
-    _exactly(stream, {1: 4, 4: 16}[head[3]] + 2)
+    stream = socket.create_connection(server, timeout)
+    try:
+        stream.sendall(b"\x05\x01\x00")
+        assert _exactly(stream, 2) == b"\x05\x00"
+        stream.sendall(b"\x05\x01\x00" + address + port.to_bytes(2, "big"))
+        head = _exactly(stream, 4)
+        _exactly(stream, {1: 4, 4: 16}[head[3]] + 2)
+    except (OSError, AssertionError):
+        stream.close()
+        raise
     return stream, head[1]
 
 
