@@ -175,6 +175,7 @@ class Tcb:
         "unacked_segments",
         "undo",
         "upload_reduction",
+        "upload_ssthresh",
         "user_timeout",
         "wait_deadline",
     )
@@ -366,6 +367,8 @@ class Tcb:
         """The number of the reduction for the sake of the tunnel's queue that was made last (upload.py)."""
         self.before_upload_reduction: CongestionControl | None = None
         """What it was before; None where that is not to come back."""
+        self.upload_ssthresh = 0
+        """ssthresh after it."""
 
         # Acknowledgements and other output
         self.ack_now = False

@@ -23,7 +23,9 @@ def reduced(tcb: Tcb, count: int, round_trip: float | None, now: float) -> bool:
     tcb.upload_reduction = uploads.reduction
     if uploads.taken_back == uploads.reduction:
         before = tcb.before_upload_reduction
-        if known and before is not None and before.cwnd > congestion.cwnd:
+        # Another ssthresh means that something was lost since: that is the network's word, and holds.
+        since = congestion.ssthresh != tcb.upload_ssthresh
+        if known and before is not None and not since and before.cwnd > congestion.cwnd:
             before.used = congestion.used
             tcb.congestion = before
         tcb.before_upload_reduction = None
@@ -32,6 +34,7 @@ def reduced(tcb: Tcb, count: int, round_trip: float | None, now: float) -> bool:
     tcb.before_upload_reduction = copy.copy(congestion)
     congestion.congestion_experienced(min(max(tcb.flight_size, congestion.used), congestion.cwnd), now)
     congestion.cwnd = max(congestion.cwnd, SMALL_WINDOW)
+    tcb.upload_ssthresh = congestion.ssthresh
     ecn.reduced(tcb)
     tcb.host.counters.tcp_upload_reductions += 1
     return True

@@ -54,6 +54,17 @@ def test_a_window_that_has_grown_beyond_that_stays_as_it_is() -> None:
     assert peer.connection.congestion.cwnd == 2 * WINDOW
 
 
+def test_a_window_that_a_loss_has_reduced_since_stays_as_it_is() -> None:
+    peer, outer = uploading()
+    outer.uploads.reduction = 1
+    judge(peer)
+    peer.connection.congestion.loss_detected(WINDOW // 2, peer.now)
+    after_the_loss = peer.connection.congestion.cwnd = max(peer.connection.congestion.cwnd, SMALL_WINDOW + 1)
+    outer.uploads.taken_back = 1
+    assert not judge(peer)
+    assert peer.connection.congestion.cwnd == after_the_loss
+
+
 def test_an_upload_that_missed_a_trial_that_did_harm_makes_it_up_for_nobody() -> None:
     peer, outer = uploading()
     outer.uploads.reduction = outer.uploads.taken_back = 3
