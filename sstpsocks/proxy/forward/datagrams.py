@@ -18,12 +18,12 @@ import os
 import socket
 import sys
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
 from ...errors import DialError, LocalProtocolError, TunnelDown
+from ..datagram_counters import DatagramCounters
 
 if TYPE_CHECKING:
     from ...base.forward import Forward
@@ -48,27 +48,6 @@ Sender = tuple[str, int]
 _logger = logging.getLogger("sstpsocks.forward")
 
 
-@dataclass(slots=True)
-class Counters:
-    """What has happened to the datagrams of one forward."""
-
-    sessions: int = 0
-    sent: int = 0
-    received: int = 0
-    strangers: int = 0
-    """From other users of this machine, who are cut off."""
-    unexpected: int = 0
-    """From somebody in the tunnel whom the forward does not name."""
-    refused: int = 0
-    """To where no datagram goes: the tunnel is down, rules, a name that does not exist."""
-    crowded: int = 0
-    """There was no room for them."""
-    icmp_errors: int = 0
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name} {getattr(self, name)}" for name in self.__slots__ if getattr(self, name)) or "nothing"
-
-
 class DatagramForward:
     """One UDP port of this machine. ``most``: how many sessions there may be at a time.
 
@@ -78,7 +57,7 @@ class DatagramForward:
     def __init__(
         self, forward: Forward, outlet: Outlet, port: socket.socket, *, most: int, only_own_user: bool = False
     ) -> None:
-        self.counters = Counters()
+        self.counters = DatagramCounters()
         self.forward = forward
         self._outlet = outlet
         self._port = port

@@ -19,7 +19,6 @@ from __future__ import annotations
 import logging
 import socket
 from collections import OrderedDict
-from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,7 @@ from ...errors import (
     TooManyConnections,
     TunnelDown,
 )
+from ..datagram_counters import DatagramCounters
 from ..peer_user import peer_user, sender_user
 from ..relay import read
 from ..spare_file import OUT_OF_FILES
@@ -55,28 +55,6 @@ BATCH = 64
 MAX_DATAGRAM = 65535
 
 _logger = logging.getLogger("sstpsocks.proxy")
-
-
-@dataclass(slots=True)
-class Counters:
-    """What has happened to the datagrams of one client."""
-
-    sent: int = 0
-    received: int = 0
-    strangers: int = 0
-    """From somebody on this machine who is not the client."""
-    unexpected: int = 0
-    """From somebody in the tunnel whom the client has not sent to."""
-    fragments: int = 0
-    malformed: int = 0
-    refused: int = 0
-    """To where no datagram goes: rules, names that do not exist."""
-    crowded: int = 0
-    """There was no room for them."""
-    icmp_errors: int = 0
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name} {getattr(self, name)}" for name in self.__slots__ if getattr(self, name)) or "nothing"
 
 
 async def associate(
@@ -110,7 +88,7 @@ class Association:
         self, relay: socket.socket, client: socket.socket, request: AssociateRequested, datagrams: Datagrams
     ) -> None:
         """``client``: its connection."""
-        self.counters = Counters()
+        self.counters = DatagramCounters()
         self._relay = relay
         self._client = _address(client.getpeername())[0]
         self._user = peer_user(client)
