@@ -110,6 +110,12 @@ every octet is compared, and somebody who tries a new connection time and again.
 in which the fault ended until the first such try succeeded. "Left over" compares tasks, descriptors and memory before
 the fault with those afterwards, when everything has been closed.
 
+"As promised" means back within 3 s (SoftEther: 6 s), with two exceptions. Where packets vanish for less than 40 s the
+connection to the server outlives it and waits for the kernels' next try, so the limit is the outage and 3 s more: after
+10 s it took 3.1 to 3.3 s. A clock that jumps has the server asked, which has 5 s for an answer, so a dead connection
+is given up within 8 s. Flows must survive with sstpd, but for a changed address, outages of more than 40 s and
+forgotten connections; SoftEther may assign another address, and then they end.
+
 A flow that survives a long outage goes on at once if we have something under way. If only its peer has, it waits for
 the peer's next retransmission, whose pauses have grown with the outage (RFC 6298): up to as long again.
 """
