@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 
 from sstpsocks.demo.intranet import PAGE
-from tests.helpers.demo_site import PASSWORD, SERVER_NAME, DemoSite
+from tests.helpers.demo_site import PASSWORD, SERVER_NAME, DemoSite, demo_site
 from tests.helpers.sandbox import skip_unless_rights_can_be_taken, without_rights
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals as on Unix")
 
 ROOT = Path(__file__).resolve().parents[2]
 FETCH = "import urllib.request as r; print(r.urlopen('http://intranet.demo/', timeout=20).read().decode())"
-
-
-@asynccontextmanager
-async def site(folder: Path) -> AsyncIterator[DemoSite]:
-    async with trio.open_nursery() as nursery:
-        demo = DemoSite(folder)
-        await demo.start(nursery)
-        yield demo
-        nursery.cancel_scope.cancel()
-
-
-@pytest.fixture
-def world_readable() -> Iterator[Path]:
-    """A folder that other users may enter, as pytest's own are not."""
-    folder = Path(f"/tmp/sstpsocks-run-{os.getpid()}")
-    folder.mkdir()
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def run_words(demo: DemoSite, *command: str, options: tuple[str, ...] = ()) -> list[str]:
@@ -61,7 +39,7 @@ async def run(words: list[str]) -> subprocess.CompletedProcess[bytes]:
 
 
 async def test_the_command_reaches_the_inner_network_by_its_environment(tmp_path: Path) -> None:
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         ended = await run(run_words(demo, sys.executable, "-c", FETCH))
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip() == PAGE.strip()
@@ -70,7 +48,7 @@ async def test_the_command_reaches_the_inner_network_by_its_environment(tmp_path
 async def test_it_needs_no_rights_and_no_file_that_can_be_written(world_readable: Path) -> None:
     skip_unless_rights_can_be_taken()
     script = "import os; print(os.geteuid(), *[l for l in open('/proc/self/status') if l.startswith('CapEff')])"
-    async with site(world_readable) as demo:
+    async with demo_site(world_readable) as demo:
         demo.ca_file.chmod(0o644)
         ended = await run(without_rights(run_words(demo, sys.executable, "-c", f"{script}; {FETCH}")))
     assert ended.returncode == 0, ended.stderr
@@ -90,7 +68,7 @@ async def test_pytest_runs_there_too(world_readable: Path) -> None:
     suite.chmod(0o644)
     # Where nothing can be written, pytest must not keep what tests print in a file.
     options = ("-q", "-p", "no:cacheprovider", "--capture=sys", "--rootdir", str(world_readable))
-    async with site(world_readable) as demo:
+    async with demo_site(world_readable) as demo:
         demo.ca_file.chmod(0o644)
         ended = await run(without_rights(run_words(demo, sys.executable, "-m", "pytest", *options, str(suite))))
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -98,20 +76,20 @@ async def test_pytest_runs_there_too(world_readable: Path) -> None:
 
 
 async def test_quiet_says_nothing(tmp_path: Path) -> None:
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         ended = await run(run_words(demo, "true", options=("-q",)))
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 3", 3), ("kill -KILL $$", 137), ("kill -TERM $$", 143)])
 async def test_the_exit_code_is_the_commands(tmp_path: Path, script: str, code: int) -> None:
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         ended = await run(run_words(demo, "sh", "-c", script))
     assert ended.returncode == code, ended.stderr
 
 
 async def test_a_command_that_is_not_there_is_127_and_nobody_is_dialled(tmp_path: Path) -> None:
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         ended = await run(run_words(demo, "no-such-command-anywhere"))
     assert ended.returncode == 127
     assert ended.stderr == b"sstpsocks: no-such-command-anywhere: command not found\n"
@@ -119,7 +97,7 @@ async def test_a_command_that_is_not_there_is_127_and_nobody_is_dialled(tmp_path
 
 async def test_a_file_that_cannot_be_run_is_126(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no program")
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         ended = await run(run_words(demo, str(tmp_path / "text")))
     assert ended.returncode == 126
 
@@ -136,7 +114,7 @@ async def test_neither_our_password_nor_an_open_port_is_handed_out(tmp_path: Pat
         "s = socket.create_connection(('127.0.0.1', int(os.environ['SSTPSOCKS_RUN_PORT'])), 10);"
         "s.sendall(bytes([5, 1, 0])); print(s.recv(2).hex())"
     )
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         ended = await run(run_words(demo, sys.executable, "-c", script))
     assert ended.stdout.strip() == b"05ff", ended.stderr  # RFC 1928: no acceptable methods
 
@@ -150,7 +128,7 @@ async def test_a_signal_sent_to_us_reaches_the_command(tmp_path: Path, name: str
         "print('begun\\n', end='', flush=True)\n"
         "time.sleep(60)"
     )
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         with trio.fail_after(40):
             process = await trio.lowlevel.open_process(
                 run_words(demo, sys.executable, "-c", script),
@@ -164,7 +142,7 @@ async def test_a_signal_sent_to_us_reaches_the_command(tmp_path: Path, name: str
 
 
 async def test_the_command_is_ended_when_the_tunnel_is_lost_for_good(tmp_path: Path) -> None:
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         with trio.fail_after(40):
             process = await trio.lowlevel.open_process(
                 run_words(demo, "sh", "-c", "echo $$; exec sleep 60", options=("--reconnect", "never")),
@@ -220,7 +198,7 @@ if sys.platform != "win32":
             "while time.monotonic() < end: time.sleep(0.05)\n"
             "print('heard', count)"
         )
-        async with site(tmp_path) as demo:
+        async with demo_site(tmp_path) as demo:
             process, terminal = on_a_terminal(run_words(demo, sys.executable, "-c", script))
             await trio.to_thread.run_sync(read_until, terminal, b"begun")
             os.write(terminal, b"\x03")

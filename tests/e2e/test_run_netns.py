@@ -8,15 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 
 from sstpsocks.demo.intranet import PAGE
-from tests.helpers.demo_site import PASSWORD, SERVER_NAME, DemoSite
+from tests.helpers.demo_site import PASSWORD, SERVER_NAME, DemoSite, demo_site
 from tests.helpers.netns import namespaces_in_use, skip_unless_namespaces_may_be_made
 from tests.helpers.sandbox import skip_unless_rights_can_be_taken, without_rights
 
@@ -30,25 +28,6 @@ FETCH = "import urllib.request as r; print(r.urlopen('http://intranet.demo/', ti
 @pytest.fixture(autouse=True)
 def allowed() -> None:
     skip_unless_namespaces_may_be_made()
-
-
-@asynccontextmanager
-async def site(folder: Path, *, ipv6: bool = False) -> AsyncIterator[DemoSite]:
-    async with trio.open_nursery() as nursery:
-        demo = DemoSite(folder, ipv6=ipv6)
-        await demo.start(nursery)
-        yield demo
-        nursery.cancel_scope.cancel()
-
-
-@pytest.fixture
-def world_readable() -> Iterator[Path]:
-    """A folder that other users may enter, as pytest's own are not."""
-    folder = Path(f"/tmp/sstpsocks-netns-{os.getpid()}")
-    folder.mkdir()
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def words(demo: DemoSite, *command: str, options: tuple[str, ...] = ("-q",)) -> list[str]:
@@ -76,7 +55,7 @@ async def run_python(demo: DemoSite, script: str, *arguments: str) -> list[str]:
 
 
 async def test_a_program_that_knows_no_proxy_reaches_the_inner_network_by_name(tmp_path: Path) -> None:
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         ended = await run(words(demo, sys.executable, "-c", FETCH))
     assert (ended.stdout.strip(), ended.stderr) == (PAGE.strip(), b"")
 
@@ -84,7 +63,7 @@ async def test_a_program_that_knows_no_proxy_reaches_the_inner_network_by_name(t
 async def test_it_needs_no_rights_and_no_file_that_can_be_written(world_readable: Path) -> None:
     skip_unless_rights_can_be_taken()
     script = "import os; print(os.geteuid(), *[l for l in open('/proc/self/status') if l.startswith('CapEff')])"
-    async with site(world_readable) as demo:
+    async with demo_site(world_readable) as demo:
         demo.ca_file.chmod(0o644)
         ended = await run(without_rights(words(demo, sys.executable, "-c", f"{script}; {FETCH}"), tun=True))
     assert ended.returncode == 0, ended.stderr
@@ -95,7 +74,7 @@ async def test_it_needs_no_rights_and_no_file_that_can_be_written(world_readable
 
 async def test_without_a_device_it_says_so_before_anybody_is_dialled(world_readable: Path) -> None:
     skip_unless_rights_can_be_taken()
-    async with site(world_readable) as demo:
+    async with demo_site(world_readable) as demo:
         demo.ca_file.chmod(0o644)
         ended = await run(without_rights(words(demo, "true", options=())))
     assert ended.returncode == 2
@@ -105,7 +84,7 @@ async def test_without_a_device_it_says_so_before_anybody_is_dialled(world_reada
 
 
 async def test_where_users_may_not_make_namespaces_it_says_who_forbids_it(tmp_path: Path) -> None:
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         # A user namespace in which the kernel's limit is nought: there it is refused for real.
         forbid = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
         inside = ["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh"]
@@ -127,7 +106,7 @@ print(r.urlopen('http://intranet.demo/download.sha256', timeout=30).read().split
 
 
 async def test_a_download_arrives_whole(tmp_path: Path) -> None:
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         [got, expected] = await run_python(demo, DOWNLOAD)
     assert got.split() == [str(16 * 1024 * 1024), expected]
 
@@ -164,7 +143,7 @@ print(errors)
 async def test_what_is_sent_comes_back_the_same_with_the_end_behind_it(
     tmp_path: Path, connections: int, octets: int
 ) -> None:
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         assert await run_python(demo, ECHO, str(connections), str(octets)) == ["[]"]
 
 
@@ -191,7 +170,7 @@ except socket.gaierror as error:
 
 
 async def test_programs_are_told_what_a_network_would_tell_them(tmp_path: Path) -> None:
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         told = await run_python(demo, REFUSALS)
     assert told == ["ECONNREFUSED", "ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ECONNREFUSED", "True"]
 
@@ -212,7 +191,7 @@ with socket.create_connection(('192.0.0.1', 53), 20) as s:
 
 
 async def test_datagrams_pass_and_names_are_answered_at_the_gateway_by_udp_and_tcp(tmp_path: Path) -> None:
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         told = await run_python(demo, DATAGRAMS)
     assert told == ["10.99.0.1 abcd 0a630001", "192.0.0.1 abcd 0a630001", "tcp 0a630001"]
 
@@ -221,7 +200,7 @@ async def test_datagrams_pass_and_names_are_answered_at_the_gateway_by_udp_and_t
 async def test_ping_works_without_rights_and_tells_who_answers(world_readable: Path) -> None:
     skip_unless_rights_can_be_taken()
     script = "ping -c 1 -W 10 intranet.demo && ping -c 1 -W 10 -s 5000 10.99.0.1; ping -c 1 -W 1 10.99.0.200"
-    async with site(world_readable) as demo:
+    async with demo_site(world_readable) as demo:
         demo.ca_file.chmod(0o644)
         ended = await run(without_rights(words(demo, "sh", "-c", script), tun=True))
     lines = ended.stdout.decode()
@@ -243,7 +222,7 @@ print([len(os.listdir('/proc/self/fd')), os.getuid() == int(os.environ['OUR_UID'
 async def test_the_command_finds_one_way_out_no_proxy_and_nothing_of_ours(tmp_path: Path) -> None:
     if sys.platform == "win32":
         raise OSError("Linux only")
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         ended = await run(
             words(demo, sys.executable, "-c", LOOK_AROUND),
             ALL_PROXY="socks5://127.0.0.1:9", http_proxy="http://127.0.0.1:9", OUR_UID=str(os.getuid()),
@@ -258,14 +237,14 @@ async def test_the_command_finds_one_way_out_no_proxy_and_nothing_of_ours(tmp_pa
 
 
 async def test_what_this_machine_serves_to_itself_is_out_of_reach(tmp_path: Path) -> None:
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         script = f"import socket; print(socket.socket().connect_ex(('127.0.0.1', {demo.port})))"
         assert await run_python(demo, script) == ["111"]
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 3", 3), ("kill -KILL $$", 137), ("kill -TERM $$", 143)])
 async def test_the_exit_code_is_the_commands(tmp_path: Path, script: str, code: int) -> None:
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         ended = await run(words(demo, "sh", "-c", script))
     assert ended.returncode == code, ended.stderr
 
@@ -273,7 +252,7 @@ async def test_the_exit_code_is_the_commands(tmp_path: Path, script: str, code: 
 async def test_a_file_that_cannot_be_run_is_126(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no program")
     (tmp_path / "text").chmod(0o755)
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         ended = await run(words(demo, str(tmp_path / "text")))
     assert ended.returncode == 126, ended.stderr
     assert b"Exec format error" in ended.stderr
@@ -284,7 +263,7 @@ async def test_a_signal_sent_to_us_reaches_the_command_and_no_namespace_is_left_
         "import os, signal, sys, time; signal.signal(15, lambda *_: sys.exit(42));"
         "print(os.readlink('/proc/self/ns/net'), end='', flush=True); time.sleep(60)"
     )
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         with trio.fail_after(40):
             process = await trio.lowlevel.open_process(
                 words(demo, sys.executable, "-c", script),
@@ -315,7 +294,7 @@ with socket.create_connection(('10.99.0.1', 7), 20) as s:
 
 
 async def test_a_connection_that_breaks_in_the_tunnel_is_reset_in_the_namespace(tmp_path: Path) -> None:
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         with trio.fail_after(40):
             process = await trio.lowlevel.open_process(
                 words(demo, sys.executable, "-c", BROKEN, options=("-q", "--reconnect", "never")),
@@ -343,7 +322,7 @@ for name, port in (('www.intranet.demo', 7), ('www.intranet.demo', 80), ('www.pa
 
 async def test_rules_about_names_hold_for_the_addresses_that_programs_dial(tmp_path: Path) -> None:
     rules = ("--rule", "www.intranet.demo port 80 -> refuse", "--rule", ".past.demo -> refuse")
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         ended = await run(words(demo, sys.executable, "-c", RULES, options=("-q", *rules)))
     told = ended.stdout.decode().splitlines()
     assert told == ["80", "10.99.0.1", "7", "EHOSTUNREACH", "no such name"], ended.stderr
@@ -363,7 +342,7 @@ for port in map(int, sys.argv[2:]):
 async def test_when_we_are_killed_the_command_has_no_network_rather_than_another_one(tmp_path: Path) -> None:
     if sys.platform == "win32":
         raise OSError("Linux only")
-    async with site(tmp_path) as demo:
+    async with demo_site(tmp_path) as demo:
         with trio.fail_after(40):
             process = await trio.lowlevel.open_process(
                 words(demo, sys.executable, "-c", ORPHAN, str(os.getpid()), str(demo.port)),
@@ -391,6 +370,6 @@ print(len(r.urlopen('http://v6.intranet.demo/', timeout=20).read()))
 
 
 async def test_ipv6_leads_out_where_the_tunnel_has_it(tmp_path: Path) -> None:
-    async with site(tmp_path, ipv6=True) as demo:
+    async with demo_site(tmp_path, ipv6=True) as demo:
         told = await run_python(demo, IPV6)
     assert told == ["fd53:5354:5000::1", str(len(PAGE))]
